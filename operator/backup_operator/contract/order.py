@@ -1,0 +1,135 @@
+"""Room `contract`: what the operator asks a worker to do; written by `manifests.job`, read by `worker.cli`.
+
+An order is JSON without any secret: secrets are named by the file they are mounted at.
+"""
+
+from datetime import timedelta
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from backup_operator.vocabulary.choices import Compression, DumpFormat, Profile, RedisMethod, SourceKind, TlsMode
+
+
+class _Letter(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SecretFile(_Letter):
+    """A mounted secret: where it is, and how a person calls it (`key REDIS_URL of Secret prod/app`)."""
+
+    path: str
+    described: str
+    command: str = ""
+    """What to type to create it; shown as the hint when it is missing."""
+
+
+class NameFilter(_Letter):
+    """Exact schema names; both lists empty means everything."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+class TableFilter(_Letter):
+    """Exact table names, `table` or `schema.table`, quoted as in SQL where they hold dots or capitals are meant."""
+
+    exclude: tuple[str, ...] = ()
+    exclude_data: tuple[str, ...] = ()
+
+
+class PostgresTls(_Letter):
+    """TLS to PostgreSQL; a mode of None leaves it to the URL's sslmode."""
+
+    mode: TlsMode | None = None
+    ca: SecretFile | None = None
+
+
+class PostgresOrder(_Letter):
+    """Dump one PostgreSQL database."""
+
+    url: SecretFile
+    format: DumpFormat = DumpFormat.PLAIN
+    globals: bool = False
+    schemas: NameFilter = NameFilter()
+    tables: TableFilter = TableFilter()
+    profile: Profile = Profile.AUTO
+    tls: PostgresTls = PostgresTls()
+    lock_timeout_seconds: int = 60
+
+
+class RedisTls(_Letter):
+    """TLS to Redis, used with `rediss://`; certificate and key are the client's own."""
+
+    ca: SecretFile | None = None
+    certificate: SecretFile | None = None
+    key: SecretFile | None = None
+
+
+class RedisOrder(_Letter):
+    """Dump one Redis server, or only database N where the URL ends in /N."""
+
+    url: SecretFile
+    method: RedisMethod = RedisMethod.AUTO
+    tls: RedisTls = RedisTls()
+
+
+class CompressionOrder(_Letter):
+    """Algorithm and level (1 fast to 9 small; Zstd up to 19)."""
+
+    algorithm: Compression = Compression.GZIP
+    level: int = 2
+
+
+class StoreOrder(_Letter):
+    """Where the store is: the volume's mount point, the store's path below it, and how a person calls the claim."""
+
+    mount: str
+    path: str
+    described: str
+
+
+class PolicyIdentity(_Letter):
+    """Whose order it is."""
+
+    namespace: str
+    name: str
+    spec_digest: str
+
+
+class BackupOrder(_Letter):
+    """Make one run: exactly one of postgres and redis."""
+
+    version: Literal[1] = 1
+    kind: Literal["Backup"] = "Backup"
+    policy: PolicyIdentity
+    postgres: PostgresOrder | None = None
+    redis: RedisOrder | None = None
+    passphrase: SecretFile
+    compression: CompressionOrder = CompressionOrder()
+    store: StoreOrder
+    deadline: timedelta
+    store_lock_timeout: timedelta = timedelta(minutes=5)
+    progress_interval: timedelta = timedelta(seconds=10)
+
+    @model_validator(mode="after")
+    def _exactly_one_source(self) -> Self:
+        if (self.postgres is None) == (self.redis is None):
+            raise ValueError("exactly one of postgres and redis is expected")
+        return self
+
+    @property
+    def source_kind(self) -> SourceKind:
+        """The kind of source that this order dumps."""
+        return SourceKind.POSTGRES if self.postgres is not None else SourceKind.REDIS
+
+
+class InventoryOrder(_Letter):
+    """Read a store's catalog and report it; writes nothing."""
+
+    version: Literal[1] = 1
+    kind: Literal["Inventory"] = "Inventory"
+    policy: PolicyIdentity
+    passphrase: SecretFile
+    store: StoreOrder
+    deadline: timedelta = timedelta(minutes=10)

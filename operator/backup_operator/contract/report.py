@@ -1,0 +1,125 @@
+"""Room `contract`: what a worker answers; written by `worker.cli` as the termination message, read by `controller`.
+
+At most 4096 bytes: of a longer termination message the kubelet keeps only the last 4096, so `encode` drops the oldest
+backups first, then cuts texts. Source: https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from backup_operator.vocabulary.choices import Outcome
+from backup_operator.vocabulary.reasons import Reason
+
+REPORT_LIMIT_BYTES = 4096
+LISTED_BACKUPS = 20
+_TEXT_LIMIT = 600
+_SHORT_TEXT_LIMIT = 160
+
+
+class _Letter(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class BackupLine(_Letter):
+    """One backup of the catalog, as short as it can be; exactly one of rows and keys is set."""
+
+    name: str
+    started_at: datetime
+    completed_at: datetime
+    size_bytes: int
+    """Stored size of all its artifacts."""
+    rows: int | None = None
+    keys: int | None = None
+    verified: bool = True
+
+
+class StorageUse(_Letter):
+    """Use of the volume and of the store, in bytes."""
+
+    used_bytes: int
+    capacity_bytes: int
+    store_bytes: int
+
+    @property
+    def used_percent(self) -> int:
+        """Use of the volume, rounded up, 0 to 100."""
+        return -(-100 * self.used_bytes // self.capacity_bytes) if self.capacity_bytes else 0
+
+
+class Fault(_Letter):
+    """Why a run failed: PostgreSQL's message, detail, hint."""
+
+    reason: Reason
+    message: str
+    detail: str = ""
+    hint: str = ""
+    retryable: bool = False
+
+
+class Catalog(_Letter):
+    """What the store holds: `backups` newest first, at most 20."""
+
+    count: int
+    oldest_at: datetime | None = None
+    backups: tuple[BackupLine, ...] = ()
+
+
+class Report(_Letter):
+    """How a worker's job ended; `fault` is set when it failed, `backup` when it made one."""
+
+    version: Literal[1] = 1
+    kind: Literal["Backup", "Inventory"] = "Backup"
+    outcome: Outcome
+    run: str = ""
+    started_at: datetime
+    completed_at: datetime
+    backup: BackupLine | None = None
+    fault: Fault | None = None
+    warnings: tuple[str, ...] = ()
+    storage: StorageUse | None = None
+    catalog: Catalog | None = None
+
+
+def encode(report: Report) -> bytes:
+    """The report as JSON of at most REPORT_LIMIT_BYTES."""
+    for candidate in _shorter_and_shorter(report):
+        letter = candidate.model_dump_json(exclude_none=True, exclude_defaults=False).encode()
+        if len(letter) <= REPORT_LIMIT_BYTES:
+            return letter
+    raise ValueError("a report without texts and backups is longer than 4096 bytes")
+
+
+def decode(letter: str | bytes) -> Report:
+    """The report in a termination message. Raises: pydantic.ValidationError when it is none."""
+    return Report.model_validate_json(letter)
+
+
+def _shorter_and_shorter(report: Report) -> list[Report]:
+    candidates = [report]
+    for limit in (_TEXT_LIMIT, _SHORT_TEXT_LIMIT):
+        cut = _with_texts_cut(report, limit)
+        candidates += [_with_backups_cut(cut, kept) for kept in range(LISTED_BACKUPS, -1, -1)]
+    return candidates
+
+
+def _with_backups_cut(report: Report, kept: int) -> Report:
+    if report.catalog is None:
+        return report
+    catalog = report.catalog.model_copy(update={"backups": report.catalog.backups[:kept]})
+    return report.model_copy(update={"catalog": catalog})
+
+
+def _with_texts_cut(report: Report, limit: int) -> Report:
+    fault = report.fault and report.fault.model_copy(
+        update={name: _cut(getattr(report.fault, name), limit) for name in ("message", "detail", "hint")}
+    )
+    warnings = tuple(_cut(warning, limit) for warning in report.warnings[:3])
+    return report.model_copy(update={"fault": fault, "warnings": warnings})
+
+
+def _cut(text: str, limit: int) -> str:
+    """The text within `limit` bytes of UTF-8, an ellipsis where something went."""
+    encoded = text.encode()
+    return text if len(encoded) <= limit else encoded[: limit - 3].decode(errors="ignore") + "…"

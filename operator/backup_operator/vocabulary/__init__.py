@@ -1,0 +1,1 @@
+"""Room `vocabulary`: closed sets of words, imported by every other room; imports nothing of ours."""

@@ -1,0 +1,67 @@
+"""Room `vocabulary`: the choices that a spec, an order and an entry share."""
+
+from enum import StrEnum
+
+
+class SourceKind(StrEnum):
+    """What is dumped."""
+
+    POSTGRES = "Postgres"
+    REDIS = "Redis"
+
+
+class DumpFormat(StrEnum):
+    """The format of a PostgreSQL dump: `Plain` SQL for psql, or the `Custom` archive for pg_restore."""
+
+    PLAIN = "Plain"
+    CUSTOM = "Custom"
+
+
+class Profile(StrEnum):
+    """Which schemas of a PostgreSQL server belong to its provider; `Auto` goes by the host name."""
+
+    AUTO = "Auto"
+    GENERIC = "Generic"
+    SUPABASE = "Supabase"
+
+
+class RedisMethod(StrEnum):
+    """How Redis keys are read: the replication stream (`Sync`) or key by key (`Scan`); `Auto` tries Sync first."""
+
+    AUTO = "Auto"
+    SYNC = "Sync"
+    SCAN = "Scan"
+
+
+class TlsMode(StrEnum):
+    """How far a PostgreSQL server's certificate is checked; the names are libpq's sslmode in our spelling."""
+
+    DISABLE = "Disable"
+    PREFER = "Prefer"
+    REQUIRE = "Require"
+    VERIFY_CA = "VerifyCA"
+    VERIFY_FULL = "VerifyFull"
+
+
+class Compression(StrEnum):
+    """The compression of an artifact."""
+
+    GZIP = "Gzip"
+    ZSTD = "Zstd"
+    NONE = "None"
+
+
+class ArtifactKind(StrEnum):
+    """What the plaintext of an artifact is."""
+
+    POSTGRES_PLAIN = "PostgresPlain"
+    POSTGRES_CUSTOM = "PostgresCustom"
+    POSTGRES_GLOBALS = "PostgresGlobals"
+    REDIS_RDB = "RedisRdb"
+
+
+class Outcome(StrEnum):
+    """How a worker's job ended."""
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
