@@ -1,0 +1,200 @@
+"""Room `worker.stages`: gzip and zstd streams and their decode twins; used by `chain` and `openpgp`.
+
+Levels of gzip, chosen by measurement (tests/bench/stages.py): 1-3 are igzip's, several times faster than zlib at nearly
+its size; 4-9 are zlib's, of the sizes that `gzip -4` to `gzip -9` make. Levels of zstd are zstd's.
+"""
+
+import bz2
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from backports import zstd
+from isal import igzip_lib, isal_zlib
+
+from backup_operator.vocabulary.choices import Compression
+from backup_operator.worker.stages.base import BLOCK_BYTES, Decoder, Encoder, damaged
+
+GZIP_WINDOW_BITS = 31
+"""32 KiB of window, with gzip's header and trailer. Source: zlib.h, deflateInit2."""
+
+MEMORY_LEVEL = 9
+"""The largest tables of zlib and igzip; below 1 MiB."""
+
+FASTEST_ZLIB_LEVEL = 4
+
+ZSTD_WINDOW_LOG = 21
+"""2 MiB: a fixed window, far below the 128 MiB that stock `zstd -d` opens without a flag."""
+
+ISAL_ERROR: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # isal's stub types the class as an instance
+
+UNREADABLE = (ISAL_ERROR, zstd.ZstdError, OSError, EOFError, ValueError)
+"""What the decompressors raise for streams that are not theirs; bz2 raises the last three."""
+
+ZSTD_WINDOW_LOG_READ = 27
+"""What stock `zstd -d` opens without a flag. Source: zstd(1), --memory."""
+
+
+class Deflater(Protocol):
+    """A compressor of the standard library's kind."""
+
+    def compress(self, data: bytes, /) -> bytes:
+        """What is ready of the stream."""
+        ...
+
+    def flush(self) -> bytes:
+        """The rest of the stream."""
+        ...
+
+
+class Inflater(Protocol):
+    """A decompressor of bz2's kind; igzip and zstd have it too."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the stream's end mark and check sum were read."""
+        ...
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether nothing more comes out before something is put in."""
+        ...
+
+    @property
+    def unused_data(self) -> bytes:
+        """What followed the end mark."""
+        ...
+
+    def decompress(self, data: bytes, /, max_length: int) -> bytes:
+        """At most `max_length` bytes of plaintext."""
+        ...
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Encodes into one compressed stream."""
+
+    start: Callable[[], Deflater]
+
+    def encode(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """The compressed stream."""
+        deflater = self.start()
+        for chunk in chunks:
+            if packed := deflater.compress(chunk):
+                yield packed
+        yield deflater.flush()
+
+
+@dataclass(frozen=True)
+class Unpacking:
+    """Decodes a compressed stream, or several one after the other where the format allows it."""
+
+    name: str
+    start: Callable[[], Inflater]
+    several: bool
+
+    def decode(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """The plaintext; its end means that each stream's end mark and check sum were there and right.
+
+        Raises:
+            VerificationFailed: damaged, cut, empty, or followed by something else.
+        """
+        inflater = self.start()
+        started = False
+        for chunk in chunks:
+            left = chunk
+            while left:
+                if inflater.eof:
+                    inflater = self._next()
+                started = True
+                yield from self._inflate(inflater, left)
+                left = inflater.unused_data if inflater.eof else b""
+        if not (started and inflater.eof):
+            raise damaged(f"The {self.name} stream ends too early.")
+
+    def _next(self) -> Inflater:
+        if not self.several:
+            raise damaged(f"Something follows the end of the {self.name} stream.")
+        return self.start()
+
+    def _inflate(self, inflater: Inflater, packed: bytes) -> Iterator[bytes]:
+        while True:
+            try:
+                plain = inflater.decompress(packed, max_length=BLOCK_BYTES)
+            except UNREADABLE as exc:
+                raise damaged(f"The {self.name} stream cannot be read: {exc}.") from exc
+            packed = b""
+            if plain:
+                yield plain
+            if inflater.eof or inflater.needs_input:
+                return
+
+
+class Unchanged:
+    """Both twins of no compression."""
+
+    def encode(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """The same blocks."""
+        return iter(chunks)
+
+    def decode(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """The same blocks."""
+        return iter(chunks)
+
+
+def _gzip(level: int) -> Deflater:
+    if level >= FASTEST_ZLIB_LEVEL:
+        return zlib.compressobj(level, zlib.DEFLATED, GZIP_WINDOW_BITS, MEMORY_LEVEL)
+    compressor: Deflater = isal_zlib.compressobj(level, isal_zlib.DEFLATED, GZIP_WINDOW_BITS, MEMORY_LEVEL)
+    return compressor
+
+
+def _zstd(level: int) -> Deflater:
+    parameter = zstd.CompressionParameter
+    return zstd.ZstdCompressor(
+        options={
+            parameter.compression_level: level,
+            parameter.window_log: ZSTD_WINDOW_LOG,
+            parameter.checksum_flag: 1,
+        }
+    )
+
+
+def _unzstd() -> Inflater:
+    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG_READ})
+
+
+def encoder(algorithm: Compression, level: int) -> Encoder:
+    """The writing twin; `level` is 1 (fastest) to 9 (smallest) and means nothing without compression."""
+    if not 1 <= level <= 9:
+        raise ValueError(f"compression level {level} is not 1-9")
+    if algorithm is Compression.GZIP:
+        return Packing(lambda: _gzip(level))
+    if algorithm is Compression.ZSTD:
+        return Packing(lambda: _zstd(level))
+    return Unchanged()
+
+
+def decoder(algorithm: Compression) -> Decoder:
+    """The reading twin; reads what any gzip or zstd wrote, in any number of members or frames."""
+    if algorithm is Compression.GZIP:
+        return Unpacking("gzip", lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), several=True)
+    if algorithm is Compression.ZSTD:
+        return Unpacking("zstd", _unzstd, several=True)
+    return Unchanged()
+
+
+def raw_deflate_decoder() -> Decoder:
+    """Reads deflate without header or check sum: OpenPGP's ZIP."""
+    return Unpacking("ZIP", lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE), several=False)
+
+
+def zlib_decoder() -> Decoder:
+    """Reads deflate in zlib's wrapping: OpenPGP's ZLIB."""
+    return Unpacking("ZLIB", lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_ZLIB), several=False)
+
+
+def bzip2_decoder() -> Decoder:
+    """Reads bzip2, of which OpenPGP allows one stream."""
+    return Unpacking("BZIP2", bz2.BZ2Decompressor, several=False)
