@@ -50,6 +50,8 @@ class Reason(StrEnum):
     STORE_BUSY = "StoreBusy"
     STORAGE_FULL = "StorageFull"
     STORE_PERMISSION = "StorePermission"
+    STORE_MISSING = "StoreMissing"
+    STORAGE_FAILED = "StorageFailed"
     CLAIM_MISSING = "ClaimMissing"
     CLAIM_PENDING = "ClaimPending"
     CLAIM_READ_ONLY = "ClaimReadOnly"
@@ -111,6 +113,8 @@ MEANING: dict[Reason, str] = {
     Reason.STORE_BUSY: "Another run of this store is writing; one writer at a time.",
     Reason.STORAGE_FULL: "The volume has no room (or the quota is used up).",
     Reason.STORE_PERMISSION: "The store's directory belongs to someone else or its mode forbids writing.",
+    Reason.STORE_MISSING: "The claim holds no directory at the store's path: no run has made it yet, or it is another.",
+    Reason.STORAGE_FAILED: "The volume answered with an error (input/output error, lost server, no file locks).",
     Reason.CLAIM_MISSING: "The PersistentVolumeClaim does not exist.",
     Reason.CLAIM_PENDING: "The PersistentVolumeClaim is not bound to a volume.",
     Reason.CLAIM_READ_ONLY: "The volume is mounted read-only.",
