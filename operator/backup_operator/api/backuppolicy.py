@@ -1,0 +1,291 @@
+"""Room `api`: one source, one schedule, one store; read by `rules.admission` and `controller.policies`."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from backup_operator.api.check import Checks
+from backup_operator.api.job import JobSettings
+from backup_operator.api.meta import (
+    CONDITION_LIST,
+    Bool,
+    Condition,
+    Duration,
+    Metadata,
+    SecretKeyRef,
+    Time,
+)
+from backup_operator.api.parts import Format, Part, StatusPart
+from backup_operator.api.source import Source
+from backup_operator.api.storage import CompressionSettings, Encryption, Retention, Storage
+from backup_operator.vocabulary.reasons import Reason
+
+KIND = "BackupPolicy"
+PLURAL = "backuppolicies"
+LISTED_BACKUPS = 20
+
+
+def _cron_field(value: str) -> str:
+    """A list of `*`, values and ranges, each with a step where wanted."""
+    one = f"([*?]|{value}(-{value})?)(/0*[1-9][0-9]?)?"
+    return f"{one}(,{one})*"
+
+
+_MONTHS = "(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
+_DAYS = "(?i:sun|mon|tue|wed|thu|fri|sat)"
+_CRON = " +".join(
+    _cron_field(value)
+    for value in (
+        "([0-5]?[0-9])",
+        "([01]?[0-9]|2[0-3])",
+        "(0?[1-9]|[12][0-9]|3[01])",
+        f"(0?[1-9]|1[0-2]|{_MONTHS})",
+        f"([0-6]|{_DAYS})",
+    )
+)
+_MACROS = "@(yearly|annually|monthly|weekly|daily|midnight|hourly)"
+_EVERY = "@every +([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?"
+
+Schedule = Annotated[
+    str,
+    Format(
+        f"{_CRON}|{_MACROS}|{_EVERY}",
+        "five cron fields (minute hour day month weekday, weekday 0 to 6), @hourly, @daily, @weekly, @monthly, "
+        "@yearly, or @every with hours, minutes and seconds; the zone goes into timeZone",
+        '"0 2 * * *" or "@every 1h"',
+        max_length=200,
+        forbidden="^@every[^1-9]*$",
+    ),
+]
+TimeZone = Annotated[
+    str,
+    Format(
+        "[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}",
+        "a name of the IANA time zone database",
+        "Etc/UTC or Europe/Berlin",
+        max_length=64,
+        forbidden="^(?i:local)$",
+    ),
+]
+
+
+class Objectives(Part):
+    """What the backups must achieve."""
+
+    rpo: Duration = timedelta(hours=25)
+    """Recovery point objective: Fresh turns false when the newest verified backup started longer ago. Default: 25h."""
+    rto: Duration | None = None
+    """Recovery time objective: a drill that takes longer fails. Default: none."""
+
+
+class Notify(Part):
+    """Who is told."""
+
+    heartbeat_url_secret_ref: SecretKeyRef
+    """A URL that is asked after each verified backup (dead man's switch)."""
+
+
+class Drill(Part):
+    """A scheduled restore into a throw-away server, with the policy's checks."""
+
+    schedule: Schedule
+    """When drills run, as in spec.schedule and in its timeZone."""
+
+
+class BackupPolicySpec(Part):
+    """What is backed up, when, how, and where to."""
+
+    source: Source
+    """What is backed up: exactly one of postgres and redis."""
+    schedule: Schedule
+    """When runs start: five cron fields, @hourly and the like, or @every 1h."""
+    time_zone: TimeZone = "Etc/UTC"
+    """IANA time zone of the schedule and of retention's days. Default: Etc/UTC."""
+    suspend: Bool = False
+    """True: no run starts on schedule; runs by hand go on. Default: false."""
+    encryption: Encryption
+    """The passphrase that stored files are encrypted with."""
+    compression: CompressionSettings = CompressionSettings()
+    """How artifacts are compressed. Default: Gzip, level 2."""
+    storage: Storage
+    """Where backups are stored."""
+    retention: Retention = Retention()
+    """Which backups are kept. Default: those of the last 30 days, and never fewer than 3."""
+    objectives: Objectives = Objectives()
+    """What the backups must achieve. Default: one no older than 25h."""
+    notify: Notify | None = None
+    """Who is told. Default: no one."""
+    checks: Checks = ()
+    """What must hold in restored data. Default: nothing beside the recorded counts."""
+    drill: Drill | None = None
+    """A scheduled restore into a throw-away server. Default: none."""
+    job: JobSettings = JobSettings()
+    """How a run's Job and pod are made. Default: 6h, two retries, the chart's resources."""
+
+
+class BackupRecord(StatusPart):
+    """A verified backup."""
+
+    name: str
+    """Name of the run, for example backup_20261124_020000; a restore asks for it."""
+    started_at: Time
+    """When the run began; the data is no older than this."""
+    completed_at: Time
+    """When it was stored and verified."""
+    duration_seconds: int
+    """How long it took."""
+    size_bytes: int
+    """Stored size of all its artifacts."""
+    rows: int | None = None
+    """Rows in it (PostgreSQL)."""
+    keys: int | None = None
+    """Keys in it (Redis)."""
+    verified: bool = True
+    """True: the stored file was read back and is whole."""
+
+
+class FailedBackup(StatusPart):
+    """A run that failed, and what to do."""
+
+    name: str | None = None
+    """Name of the run, where it came so far."""
+    started_at: Time | None = None
+    """When it began."""
+    completed_at: Time | None = None
+    """When it ended."""
+    duration_seconds: int | None = None
+    """How long it took."""
+    reason: Reason
+    """Why it failed, in one word."""
+    message: str
+    """Why it failed, in a sentence."""
+    hint: str | None = None
+    """What to type next."""
+    job_name: str | None = None
+    """The Job that ran it."""
+
+
+class ActiveBackup(StatusPart):
+    """The run in progress."""
+
+    job_name: str
+    """The Job that runs it."""
+    since: Time
+    """When the Job was started."""
+
+
+class ListedBackup(StatusPart):
+    """One line of the catalog."""
+
+    name: str
+    """Name of the run; a restore asks for it."""
+    time: Time
+    """When the run began."""
+    size: str
+    """Stored size in words, for example 1.2 GiB."""
+    size_bytes: int
+    """Stored size."""
+    rows: int | None = None
+    """Rows in it (PostgreSQL)."""
+    keys: int | None = None
+    """Keys in it (Redis)."""
+    verified: bool = True
+    """True: the stored file was read back and is whole."""
+
+
+class StorageStatus(StatusPart):
+    """Use of the volume after the newest run."""
+
+    used_bytes: int
+    """Used on the volume, by everyone."""
+    capacity_bytes: int
+    """Size of the volume."""
+    used_percent: int
+    """Use of the volume in percent, rounded up."""
+    store_bytes: int
+    """Used by this policy's store."""
+
+
+class RetentionStatus(StatusPart):
+    """What retention did."""
+
+    rules: tuple[str, ...] = ()
+    """What is kept and why, one line per rule."""
+    deleted: int | None = None
+    """Backups that went after the newest good run."""
+    freed_bytes: int | None = None
+    """Bytes that this freed."""
+    applied_at: Time | None = None
+    """When retention last ran."""
+
+
+class DrillStatus(StatusPart):
+    """The newest drill."""
+
+    started_at: Time
+    """When it began."""
+    passed: bool
+    """True: restored, and every check held."""
+    message: str | None = None
+    """What it found."""
+
+
+class BackupPolicyStatus(StatusPart):
+    """What is known about the backups; every field is present only when it is known."""
+
+    observed_generation: int | None = None
+    """The metadata.generation that this status was made for."""
+    conditions: Annotated[tuple[Condition, ...], Field(json_schema_extra=CONDITION_LIST)] = ()
+    """Ready and its parts, each with a reason and a message."""
+    last_successful_backup: BackupRecord | None = None
+    """The newest verified backup."""
+    last_failed_backup: FailedBackup | None = None
+    """The newest run that failed."""
+    active_backup: ActiveBackup | None = None
+    """The run in progress."""
+    next_backup_at: Time | None = None
+    """When the next run starts; absent while suspended."""
+    backups: Annotated[tuple[ListedBackup, ...], Field(max_length=LISTED_BACKUPS)] = ()
+    """The newest backups in the store, newest first, at most 20."""
+    backup_count: int | None = None
+    """How many backups the store holds."""
+    oldest_backup_at: Time | None = None
+    """When the oldest of them began."""
+    storage: StorageStatus | None = None
+    """Use of the volume."""
+    retention: RetentionStatus | None = None
+    """What retention did."""
+    last_drill: DrillStatus | None = None
+    """The newest drill."""
+    source: str | None = None
+    """The source in words, for example PostgreSQL 17.2 app."""
+    size: str | None = None
+    """Stored size of the newest verified backup in words, for example 1.2 GiB."""
+    keeps: str | None = None
+    """Retention in words, for example 30d, at least 3."""
+    used: str | None = None
+    """Use of the volume in words, for example 42 % of 20.0 GiB."""
+    message: str | None = None
+    """What is wrong, or that all is well, in a sentence."""
+
+
+class BackupPolicy(BaseModel):
+    """One source, one schedule, one store: runs backups on the schedule and says how fresh and how good they are."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+    metadata: Metadata
+    spec: BackupPolicySpec
+    status: BackupPolicyStatus = BackupPolicyStatus()
+
+    @property
+    def store_path(self) -> str:
+        """Where its store is on the claim: spec.storage.path, or <namespace>/<policy>."""
+        return self.spec.storage.path or f"{self.metadata.namespace}/{self.metadata.name}"
+
+
+def status_in(raw: Mapping[str, Any]) -> BackupPolicyStatus:
+    """The status of an object as the API server gives it. Raises: pydantic.ValidationError."""
+    return BackupPolicyStatus.model_validate(raw.get("status") or {})
