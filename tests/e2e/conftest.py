@@ -1,0 +1,81 @@
+"""What every end-to-end test stands on: the cluster of KUBECONFIG, the installed chart, a namespace of its own.
+
+Without KUBECONFIG the tests fail: a suite that skips is a suite that nobody runs.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.kubectl import Namespace, create_namespace
+from tests.support.operator import OPERATOR_NAMESPACE, install_operator, tell_what_happened
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> Path:
+    """The file that names the cluster."""
+    found = os.environ.get("KUBECONFIG", "")
+    missing = [program for program in ("kubectl", "helm") if shutil.which(program) is None]
+    if not found or not Path(found).exists() or missing:
+        pytest.fail(
+            f"KUBECONFIG={found or 'unset'}, missing on PATH: {missing or 'nothing'}. End-to-end tests need a cluster: "
+            "type `make cluster images`, then `make test-e2e`; or export KUBECONFIG and put kubectl and helm on PATH."
+        )
+    return Path(found)
+
+
+@pytest.fixture(scope="session")
+def operator(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Namespace:
+    """The installed operator; one of several pytest-xdist workers installs it, the others wait."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+    done = shared / "operator-is-installed"
+    with (shared / "operator.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            install_operator()
+            done.touch()
+    return Namespace(OPERATOR_NAMESPACE)
+
+
+def _unique(text: str) -> str:
+    """A namespace's name: what it is for, and eight characters that no other run has."""
+    plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].rstrip("-")
+    return f"e2e-{plain}-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def namespace(operator: Namespace, request: pytest.FixtureRequest) -> Iterator[Namespace]:
+    """A namespace of the test's own, gone afterwards; when the test fails, what happened in it is printed."""
+    made = create_namespace(_unique(request.node.name.removeprefix("test_")))
+    yield made
+    if request.node.stash.get(_FAILED, False):
+        print(tell_what_happened(made, operator))
+    made.kubectl("delete", "namespace", made.name, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def module_namespace(operator: Namespace, request: pytest.FixtureRequest) -> Iterator[Namespace]:
+    """A namespace that the tests of one module share."""
+    made = create_namespace(_unique(request.node.name.rpartition("test_")[2].removesuffix(".py")))
+    yield made
+    if request.session.testsfailed:
+        print(tell_what_happened(made, operator))
+    made.kubectl("delete", "namespace", made.name, "--wait=false")
+
+
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Remembers on the test itself that it failed, for the fixtures that clean up after it."""
+    report = yield
+    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed  # type: ignore[attr-defined] # a TestReport
+    return report
