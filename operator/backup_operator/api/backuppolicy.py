@@ -254,6 +254,8 @@ class BackupPolicyStatus(StatusPart):
     """How many backups the store holds."""
     oldest_backup_at: Time | None = None
     """When the oldest of them began."""
+    store: str | None = None
+    """Claim and path that all this is about, for example backups:prod/app-db; on another store it is read anew."""
     storage: StorageStatus | None = None
     """Use of the volume."""
     retention: RetentionStatus | None = None
