@@ -282,11 +282,6 @@ class BackupPolicy(BaseModel):
     spec: BackupPolicySpec
     status: BackupPolicyStatus = BackupPolicyStatus()
 
-    @property
-    def store_path(self) -> str:
-        """Where its store is on the claim: spec.storage.path, or <namespace>/<policy>."""
-        return self.spec.storage.path or f"{self.metadata.namespace}/{self.metadata.name}"
-
 
 def status_in(raw: Mapping[str, Any]) -> BackupPolicyStatus:
     """The status of an object as the API server gives it. Raises: pydantic.ValidationError."""

@@ -110,16 +110,15 @@ AMOUNT_SCHEMA = {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer
 Amount = Annotated[str, BeforeValidator(_as_text), WithJsonSchema(AMOUNT_SCHEMA)]
 """An amount of CPU or memory, written as a number or a text; the API server judges it in the Job."""
 
-StorePath = Annotated[
-    str,
-    Format(
-        "([A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*)?",
-        "a path below the root of the claim: names of letters, digits, '.', '_' and '-' joined by '/', "
-        "without '/' in front or at the end, without '..'",
-        "prod/app-db",
-        max_length=512,
-    ),
-]
+_PATH = "[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*"
+_PATH_WORDS = (
+    "a path below the root of the claim: names of letters, digits, '.', '_' and '-' joined by '/', "
+    "without '/' in front or at the end, without '..'"
+)
+GivenPath = Annotated[str, Format(_PATH, _PATH_WORDS, "prod/app-db", max_length=512)]
+"""A relative path on a claim."""
+
+StorePath = Annotated[str, Format(f"({_PATH})?", _PATH_WORDS, "prod/app-db", max_length=512)]
 """A relative path on a claim; empty means the default."""
 
 

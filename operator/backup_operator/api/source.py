@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from backup_operator.api.meta import Bool, Count, ObjectName, SecretKeyRef, StorePath
+from backup_operator.api.meta import Bool, Count, GivenPath, ObjectName, SecretKeyRef
 from backup_operator.api.parts import Part, Rule, Transition, exactly_one_of
 from backup_operator.vocabulary.choices import DumpFormat, Profile, RedisMethod, SourceKind, TlsMode
 
@@ -81,7 +81,7 @@ class AppendOnly(Part):
 
     claim_name: ObjectName
     """PersistentVolumeClaim of the Redis server, in the same namespace."""
-    path: StorePath = "appendonlydir"
+    path: GivenPath | None = None
     """Directory or file on that claim. Default: appendonlydir."""
     run_as_user: Count | None = None
     """User id that owns the files. Default: taken from the pod that mounts the claim."""

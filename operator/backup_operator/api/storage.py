@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StrictInt
 
-from backup_operator.api.meta import Count, Duration, ObjectName, Quantity, SecretKeyRef, StorePath
+from backup_operator.api.meta import Count, Duration, GivenPath, ObjectName, Quantity, SecretKeyRef, StorePath
 from backup_operator.api.parts import Part, Rule, exactly_one_of
 from backup_operator.vocabulary.choices import Compression
 
@@ -101,7 +101,7 @@ class Store(Part):
 
     claim_name: ObjectName
     """PersistentVolumeClaim that holds the files, in the same namespace."""
-    path: Annotated[StorePath, Field(min_length=1)]
+    path: GivenPath
     """Directory of the store on the claim, for example prod/app-db."""
     encryption: Encryption
     """The passphrase of the files."""
