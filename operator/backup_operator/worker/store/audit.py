@@ -33,8 +33,8 @@ def append(store: Store, event: Mapping[str, JsonValue]) -> str:
     Returns: a warning where the line before was torn (a crash in the middle of a write), else "".
     Raises: StoreError.
     """
-    store.before_step(f"append to {AUDIT_NAME}")
     with store.faults(f"writing {AUDIT_NAME}"):
+        store.before_step(f"append to {AUDIT_NAME}")
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(AUDIT_NAME, flags, FILE_MODE, dir_fd=store.fileno())
         try:

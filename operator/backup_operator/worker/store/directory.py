@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from backup_operator.rules.naming import PARTIAL_SUFFIX
+from backup_operator.worker.errors import StoreError
 from backup_operator.worker.store.faults import storage_faults
 
 FILE_MODE = 0o600
@@ -85,7 +86,7 @@ class Store:
 
     def open_file(self, name: str) -> BinaryIO:
         """A regular file for reading, unbuffered. Raises: FileNotFoundError when it is gone; StoreError."""
-        with self._faults_but_absence(f"opening {name}"):
+        with self._faults_but(FileNotFoundError, f"opening {name}"):
             # without O_NONBLOCK a named pipe would hold us for ever
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
             descriptor = os.open(name, flags, dir_fd=self._descriptor)
@@ -103,18 +104,11 @@ class Store:
 
     def create(self, name: str) -> int:
         """The descriptor of a new file, 0600. Raises: FileExistsError when the name is taken; StoreError."""
-        self._before_step(f"create {name}")
-        try:
+        with self._faults_but(FileExistsError, f"creating {name}"):
+            self._before_step(f"create {name}")
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            descriptor = os.open(name, flags, FILE_MODE, dir_fd=self._descriptor)
-        except FileExistsError:
-            raise
-        except OSError as exc:
-            with self.faults(f"creating {name}"):
-                raise exc from None
-        with self.faults(f"creating {name}"):
-            os.fchmod(descriptor, FILE_MODE)
-        return descriptor
+            # an umask can only take from the mode, and 0600 has nothing for others
+            return os.open(name, flags, FILE_MODE, dir_fd=self._descriptor)
 
     def create_whole(self, name: str, content: bytes) -> None:
         """A new small file with its content, on the volume when this returns. Raises: FileExistsError, StoreError."""
@@ -134,37 +128,32 @@ class Store:
         temporary = name + PARTIAL_SUFFIX
         self.remove(temporary)
         self.create_whole(temporary, content)
-        self._before_step(f"rename to {name}")
         with self.faults(f"renaming to {name}"):
+            self._before_step(f"rename to {name}")
             os.rename(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         self.sync_directory()
 
     def sync_file(self, descriptor: int, name: str) -> None:
         """Have a file's bytes on the volume when this returns, and not in the page cache: a read comes from there."""
-        self._before_step(f"sync {name}")
         with self.faults(f"flushing {name}"):
+            self._before_step(f"sync {name}")
             os.fsync(descriptor)
             with suppress(OSError):  # advice only; some file systems take none
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def publish(self, temporary: str, name: str) -> None:
         """Give a finished file its name, never over another file. Raises: FileExistsError, StoreError."""
-        self._before_step(f"publish {name}")
-        try:
+        with self._faults_but(FileExistsError, f"renaming to {name}"):
+            self._before_step(f"publish {name}")
             self._link(temporary, name)
-        except FileExistsError:
-            raise
-        except OSError as exc:
-            with self.faults(f"renaming to {name}"):
-                raise exc from None
         self.sync_directory()
         self.remove(temporary)
         self.sync_directory()
 
     def remove(self, name: str) -> bool:
         """Remove a file; False where there was none."""
-        self._before_step(f"remove {name}")
         with self.faults(f"removing {name}"):
+            self._before_step(f"remove {name}")
             try:
                 os.unlink(name, dir_fd=self._descriptor)
             except FileNotFoundError:
@@ -173,8 +162,8 @@ class Store:
 
     def sync_directory(self) -> None:
         """Have names made or taken so far on the volume when this returns."""
-        self._before_step("sync directory")
         with self.faults("flushing the store's directory"):
+            self._before_step("sync directory")
             sync_directory(self._descriptor)
 
     def before_step(self, label: str) -> None:
@@ -206,15 +195,14 @@ class Store:
             return None
 
     @contextmanager
-    def _faults_but_absence(self, doing: str) -> Iterator[None]:
-        with self.faults(doing):
-            absence: FileNotFoundError | None = None
-            try:
+    def _faults_but(self, expected: type[OSError], doing: str) -> Iterator[None]:
+        try:
+            with self.faults(doing):
                 yield
-            except FileNotFoundError as exc:
-                absence = exc
-        if absence is not None:
-            raise absence
+        except StoreError as exc:
+            if isinstance(exc.__cause__, expected):
+                raise exc.__cause__ from None
+            raise
 
 
 def write_all(descriptor: int, content: bytes | memoryview) -> None:

@@ -67,6 +67,8 @@ class ArtifactRecord(_Record):
     """As counted in the dump stream; None where rows are not counted."""
     keys_per_database: dict[int, KeyTally] | None = None
     details: Facts = {}
+    dump_seconds: float = 0
+    verify_seconds: float = 0
 
     @property
     def rows(self) -> int | None:

@@ -54,13 +54,13 @@ def measure(store: Store) -> StorageUse:
 
 def require_space(store: Store, estimated_bytes: int | None) -> None:
     """Raise StoreError (StorageFull) when a run that stores this many bytes cannot fit; None means unknown."""
-    use = measure(store)
-    free = use.capacity_bytes - use.used_bytes
-    needed = (estimated_bytes or 0) + LEAST_ROOM_BYTES
     with store.faults("measuring its room"):
         volume = os.statvfs(store.fileno())
     if volume.f_files and not volume.f_favail:
-        raise _full(store, "the volume has no free inode", f"all {volume.f_files} inodes are in use")
+        raise _full(store, "it has no free inode", f"all {volume.f_files} inodes are in use")
+    use = measure(store)
+    free = use.capacity_bytes - use.used_bytes
+    needed = (estimated_bytes or 0) + LEAST_ROOM_BYTES
     if free < needed:
         in_use = f"{_size(use.used_bytes)} of {_size(use.capacity_bytes)} are in use"
         detail = f"{in_use}, {_size(use.store_bytes)} of them by this store"

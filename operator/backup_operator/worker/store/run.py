@@ -78,6 +78,7 @@ class PartialFile(FileIO):
         """Write all of `content`. Returns: its length in bytes. Raises: StoreError."""
         view = memoryview(content).cast("B")
         with self._store.faults(f"writing {self.artifact}"):
+            self._store.before_step(f"write {self.artifact}")
             write_all(self.fileno(), view)
         self.size_bytes += len(view)
         return len(view)
