@@ -58,6 +58,11 @@ class KeyCount:
 class Inspector(Protocol):
     """Reads a plaintext once, from start to end, and says whether it is complete and what it holds; constant memory."""
 
+    @property
+    def counted(self) -> int:
+        """Rows or keys so far, for the log of a long run."""
+        ...
+
     def update(self, chunk: bytes) -> None:
         """Take the next bytes. Raises: DumpIncomplete or SourceError when the stream is broken already."""
         ...

@@ -1,0 +1,48 @@
+"""Room `worker`: SIGTERM and the order's deadline, turned into errors of the run; used by `worker.cli`."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from types import FrameType
+
+from backup_operator.worker.errors import DeadlineExceeded, Interrupted
+
+
+@contextmanager
+def stopped_from_outside(deadline: timedelta) -> Iterator[None]:
+    """Within it, SIGTERM raises Interrupted and the deadline raises DeadlineExceeded, once, in the main thread.
+
+    Both stay quiet afterwards, so that cleaning up is never cut short by a second one.
+    """
+
+    def stop_quietly() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        stop_quietly()
+        raise Interrupted(
+            "the run was stopped before it ended",
+            detail="the process was asked to stop (SIGTERM): the pod was deleted, evicted or its node is going down",
+            hint="the Job tries again where it has attempts left; else the next schedule does",
+        )
+
+    def expire(_number: int, _frame: FrameType | None) -> None:
+        stop_quietly()
+        raise DeadlineExceeded(
+            f"the run took longer than its deadline of {deadline}",
+            hint="raise spec.job.deadline of the policy, or look in the log which step takes so long",
+        )
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, deadline.total_seconds())
+    try:
+        yield
+    finally:
+        stop_quietly()
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,133 @@
+"""Room `worker`: the command `backup-worker`, started by the pods that `manifests.job` describes.
+
+    backup-worker run --order /etc/backup-operator/order/order.json
+
+reads an order, does it, writes the report and exits with a code of `contract.exits`. One of the two places that catch
+every exception: whatever happens, a report is written.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from backup_operator import __version__
+from backup_operator.contract import report as letters
+from backup_operator.contract.exits import Exit
+from backup_operator.contract.order import BackupOrder, InventoryOrder
+from backup_operator.contract.report import Report
+from backup_operator.worker.account import Account
+from backup_operator.worker.alarms import stopped_from_outside
+from backup_operator.worker.backup import back_up
+from backup_operator.worker.errors import OrderInvalid, WorkerError
+from backup_operator.worker.inventory import take_inventory
+from backup_operator.worker.log import fields, set_up_logging
+from backup_operator.worker.workplace import Workplace
+
+_LOG = logging.getLogger(__name__)
+
+Order = BackupOrder | InventoryOrder
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns: the exit code."""
+    arguments = _parser().parse_args(argv)
+    set_up_logging()
+    report = run(arguments.order, Workplace())
+    _tell(report)
+    _deliver(report, arguments.report)
+    return int(exit_code_of(report))
+
+
+def run(order_path: Path, workplace: Workplace) -> Report:
+    """Do what the order says. Never raises: every failure is in the report."""
+    account = Account("Backup", workplace.now())
+    try:
+        order = read_order(order_path)
+        account.kind = order.kind
+        with stopped_from_outside(order.deadline):
+            return _obey(order, workplace)
+    except WorkerError as error:
+        return account.failed(error, workplace)
+    except Exception as error:  # noqa: BLE001 - whatever happens, a report is written
+        _LOG.exception("the worker failed in a way it does not know")
+        return account.failed(_unknown(error), workplace)
+
+
+def exit_code_of(report: Report) -> Exit:
+    """On which the Job's podFailurePolicy decides about another attempt."""
+    if report.fault is None:
+        return Exit.OK
+    return Exit.RETRYABLE if report.fault.retryable else Exit.FINAL
+
+
+def read_order(path: Path) -> Order:
+    """The order in a file. Raises: OrderInvalid."""
+    try:
+        adapter: TypeAdapter[Order] = TypeAdapter(Order)
+        return adapter.validate_json(path.read_bytes())
+    except OSError as error:
+        raise OrderInvalid(f"the order cannot be read: {path}: {error.strerror}") from error
+    except ValidationError as error:
+        raise OrderInvalid(
+            "the order is not one that this worker knows",
+            detail=str(error.errors(include_url=False, include_input=False)[:3]),
+            hint="operator and worker image must be of one version: see `helm get values backup-operator`",
+        ) from error
+
+
+def _obey(order: Order, workplace: Workplace) -> Report:
+    return back_up(order, workplace) if isinstance(order, BackupOrder) else take_inventory(order, workplace)
+
+
+def _unknown(error: Exception) -> WorkerError:
+    unknown = WorkerError(
+        f"the worker failed in a way it does not know: {type(error).__name__}",
+        hint="this is a fault of ours: please report it with the log of this pod",
+    )
+    unknown.retryable = True
+    return unknown
+
+
+def _tell(report: Report) -> None:
+    for warning in report.warnings:
+        _LOG.warning(warning)
+    if report.fault is not None:
+        fault = report.fault
+        told = fields(reason=fault.reason, detail=fault.detail, hint=fault.hint, retry=fault.retryable)
+        _LOG.error(fault.message, extra=told)
+
+
+def _deliver(report: Report, destination: Path) -> None:
+    letter = letters.encode(report)
+    try:
+        destination.write_bytes(letter)
+    except OSError as error:
+        _LOG.warning("the report could not be delivered", extra=fields(to=destination, why=error.strerror))
+        sys.stdout.write(letter.decode() + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="backup-worker",
+        description="Does one order of the backup operator and reports how it went.",
+        epilog="example: backup-worker run --order order.json --report report.json",
+    )
+    parser.add_argument("--version", action="version", version=f"backup-worker {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verb = verbs.add_parser("run", help="do the order in a file")
+    verb.add_argument("--order", type=Path, required=True, help="the order, as JSON")
+    verb.add_argument(
+        "--report",
+        type=Path,
+        default=Path("/dev/termination-log"),
+        help="where the report goes (default: the pod's termination message)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""Room `worker`: what a run takes from the process it runs in, handed in so that tests can hand in their own."""
+
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from backup_operator.worker.progress import Clock
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Clock, scratch space and name of the process."""
+
+    now: Callable[[], datetime] = _utc_now
+    """The time of day, UTC."""
+    clock: Clock = time.monotonic
+    scratch: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
+    """Where short-lived files go; small, never a database's content."""
+    host: str = field(default_factory=socket.gethostname)
+    """Who we are to others that wait for the store: the pod's name."""
