@@ -37,6 +37,7 @@ class Reason(StrEnum):
     LOCK_TIMEOUT = "LockTimeout"
     TOO_MANY_CONNECTIONS = "TooManyConnections"
     SYNC_FORBIDDEN = "SyncForbidden"
+    CLUSTER_MODE_UNSUPPORTED = "ClusterModeUnsupported"
     SERVER_LOADING = "ServerLoading"
     SERVER_NOT_READY = "ServerNotReady"
     SNAPSHOT_FAILED = "SnapshotFailed"
@@ -101,6 +102,7 @@ MEANING: dict[Reason, str] = {
     Reason.LOCK_TIMEOUT: "A table stayed locked by others for longer than the run waits.",
     Reason.TOO_MANY_CONNECTIONS: "The server has no free connection slot.",
     Reason.SYNC_FORBIDDEN: "The Redis server or its ACL refuses SYNC.",
+    Reason.CLUSTER_MODE_UNSUPPORTED: "The URL leads to a Redis Cluster's node or a Sentinel: neither holds the whole.",
     Reason.SERVER_LOADING: "Redis is still loading its data set.",
     Reason.SERVER_NOT_READY: "The server is starting up, shutting down or recovering.",
     Reason.SNAPSHOT_FAILED: "Redis could not make its snapshot (for example MISCONF, fork failed, disk full).",
