@@ -7,7 +7,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-_PLAIN_VALUE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:/+%,")
+_PLAIN_VALUE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:/+%,~")
 
 
 class FieldFormatter(logging.Formatter):

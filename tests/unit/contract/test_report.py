@@ -1,0 +1,88 @@
+"""The report fits into a termination message, whatever is in it, and what matters most stays."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backup_operator.contract.report import REPORT_LIMIT_BYTES, BackupLine, Catalog, Fault, Report, decode, encode
+from backup_operator.vocabulary.choices import Outcome
+from backup_operator.vocabulary.reasons import Reason
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def _line(number: int) -> BackupLine:
+    started_at = NOON - timedelta(days=number)
+    return BackupLine(
+        name=f"backup_{started_at:%Y%m%d_%H%M%S}",
+        started_at=started_at,
+        completed_at=started_at + timedelta(seconds=125, microseconds=123456),
+        size_bytes=10**12,
+        rows=10**10,
+    )
+
+
+def _report(**changes) -> Report:
+    known = {"outcome": Outcome.FAILED, "run": "backup_20261123_120000", "started_at": NOON, "completed_at": NOON}
+    return Report.model_validate(known | changes)
+
+
+def test_a_report_comes_back_as_it_was_written():
+    report = _report(
+        outcome=Outcome.SUCCEEDED,
+        backup=_line(0),
+        catalog=Catalog(count=2, oldest_at=NOON, backups=(_line(0), _line(1))),
+    )
+
+    assert decode(encode(report)) == report
+
+
+def test_twenty_backups_of_an_ordinary_store_fit_whole():
+    report = _report(catalog=Catalog(count=400, oldest_at=NOON, backups=tuple(_line(number) for number in range(20))))
+
+    letter = encode(report)
+
+    assert len(letter) <= REPORT_LIMIT_BYTES
+    found = decode(letter).catalog
+    assert found is not None
+    assert len(found.backups) == 20
+
+
+@given(
+    text=st.text(max_size=6000),
+    warnings=st.lists(st.text(max_size=2000), max_size=8),
+    backups=st.integers(min_value=0, max_value=20),
+)
+def test_a_report_never_exceeds_the_limit_and_keeps_its_reason(text, warnings, backups):
+    fault = Fault(reason=Reason.PERMISSION_DENIED, message=text, detail=text, hint=text)
+    catalog = Catalog(count=backups, backups=tuple(_line(number) for number in range(backups)))
+    report = _report(fault=fault, warnings=tuple(warnings), catalog=catalog)
+
+    letter = encode(report)
+
+    assert len(letter) <= REPORT_LIMIT_BYTES
+    found = decode(letter)
+    assert found.fault is not None
+    assert found.fault.reason is Reason.PERMISSION_DENIED
+    assert found.catalog is not None
+    assert found.catalog.count == backups
+
+
+def test_the_newest_backups_are_kept_when_the_message_is_long():
+    fault = Fault(reason=Reason.TLS_FAILED, message="é" * 3000, detail="é" * 3000, hint="é" * 3000)
+    report = _report(fault=fault, catalog=Catalog(count=20, backups=tuple(_line(number) for number in range(20))))
+
+    found = decode(encode(report))
+
+    assert found.catalog is not None
+    names = [line.name for line in found.catalog.backups]
+    assert names
+    assert names == [_line(number).name for number in range(len(names))]
+
+
+@pytest.mark.parametrize("letter", [b"", b"Killed", b"{}", b'{"version": 2}', b"\xff"], ids=repr)
+def test_what_is_no_report_is_refused(letter):
+    with pytest.raises(ValueError, match=r".+"):
+        decode(letter)
