@@ -1,0 +1,1 @@
+"""Tests of `worker.stages` against gpg, gunzip and zstd, and on large streams."""
