@@ -1,0 +1,126 @@
+"""Builds the project's images and brings them into the cluster's nodes. Used by `__main__`."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster import kind, node
+from tests.cluster.base_images import PUBLISHED, debian
+from tests.cluster.commands import Progress, output, say, succeeds
+from tests.cluster.docker import Docker
+from tests.cluster.errors import ClusterError
+from tests.cluster.places import Places
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image of ours: its name, its Dockerfile and build context (from the checkout), and the target in it."""
+
+    name: str
+    dockerfile: str
+    context: str = "."
+    target: str = ""
+
+
+SERVERS = "tests/cluster/images/servers"
+IMAGES = (
+    Image("backup-operator:dev", "operator/Dockerfile", target="operator"),
+    Image("backup-operator-worker:dev", "operator/Dockerfile", target="backup"),
+    Image(
+        "backup-operator-test-servers:dev", "tests/cluster/images/servers/Dockerfile", "tests/cluster/images/servers"
+    ),
+)
+PASSED_TO_CLIENTS = ("POSTGRES_CLIENTS",)
+PASSED_TO_PIP = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
+
+
+def build_all(places: Places, docker: Docker, names: Sequence[str] = ()) -> list[Image]:
+    """Builds the images, or those named, and returns them. Raises CommandFailed with the end of the build's output."""
+    unknown = set(names) - {image.name for image in IMAGES}
+    if unknown:
+        known = ", ".join(image.name for image in IMAGES)
+        raise ClusterError(f"no image is called {', '.join(sorted(unknown))}", hint=f"one of {known}")
+    wanted = [image for image in IMAGES if not names or image.name in names]
+    base = debian(places, docker)
+    for image in wanted:
+        _build(places, docker, image, base)
+    return wanted
+
+
+def _build(places: Places, docker: Docker, image: Image, base: str) -> None:
+    words = build_words(image, places.checkout, base, pip_settings(os.environ))
+    log = places.cache / "log" / f"build-{image.name.partition(':')[0]}.log"
+    docker.run_long(f"building {image.name}", words, log)
+
+
+def build_words(image: Image, checkout: Path, base: str, pip: Mapping[str, str]) -> list[str]:
+    """The `docker` words of a build. pip's settings are build arguments of a stage that no image contains."""
+    words = ["build", "--network", "host", "--tag", image.name, "--file", str(checkout / image.dockerfile)]
+    if image.target:
+        words += ["--target", image.target]
+    if base != PUBLISHED:
+        words += ["--build-arg", f"BASE_IMAGE={base}"]
+    if image.context == ".":
+        words += [word for name in sorted(pip) for word in ("--build-arg", name)]  # values come from the environment
+    return [*words, str(checkout / image.context)]
+
+
+def pip_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The package index that the machine's pip is told to use, by its environment."""
+    return {name: environment[name] for name in PASSED_TO_PIP if environment.get(name)}
+
+
+def load(places: Places, docker: Docker, wanted: Sequence[Image]) -> None:
+    """Brings the images into every node that has not got them, by image id. Raises ClusterError without a cluster."""
+    for place in nodes(places):
+        lacking = [image.name for image in wanted if docker.image_id(image.name) not in ids_in(place, image.name)]
+        if not lacking:
+            say(f"{place.name}: holds these images already")
+            continue
+        with Progress(f"{place.name}: loading {', '.join(lacking)}"):
+            _pipe(docker, lacking, place)
+
+
+@dataclass(frozen=True)
+class NodeDoor:
+    """A node and the start of a `ctr` command line in it."""
+
+    name: str
+    client: tuple[str, ...]
+
+
+def nodes(places: Places) -> list[NodeDoor]:
+    """Every node of the running cluster."""
+    flavour = places.read_state().get("flavour")
+    if flavour == "kind":
+        return [NodeDoor(name, tuple(kind.containerd_client(name))) for name in kind.node_names(places)]
+    return [NodeDoor("node-1", tuple(node.containerd_client(places)))]
+
+
+def ids_in(place: NodeDoor, image: str) -> set[str]:
+    """The ids that an image has in a node, its manifest's digest and its configuration's; empty when it has none."""
+    listed = output([*place.client, "images", "list", f"name==docker.io/library/{image}"]).splitlines()[1:]
+    digests = [word for line in listed for word in line.split() if word.startswith("sha256:")]
+    return {one for found in digests for one in (found, _configuration(place, found)) if one}
+
+
+def _configuration(place: NodeDoor, manifest: str) -> str:
+    words = [*place.client, "content", "get", manifest]
+    if not succeeds(words):
+        return ""
+    return str(json.loads(output(words)).get("config", {}).get("digest", ""))
+
+
+def _pipe(docker: Docker, names: Sequence[str], place: NodeDoor) -> None:
+    with subprocess.Popen(["docker", "save", *names], env=docker.environment, stdout=subprocess.PIPE) as saving:
+        importing = subprocess.run(
+            [*place.client, "images", "import", "--all-platforms", "-"],
+            stdin=saving.stdout,
+            capture_output=True,
+            check=False,
+        )
+    if saving.returncode or importing.returncode:
+        raise ClusterError(f"{place.name} did not take the images", detail=importing.stderr.decode(errors="replace"))
