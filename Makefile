@@ -50,7 +50,7 @@ test-integration: $(VENV)/ready ## tests with real servers on this machine
 	$(RUN) -m pytest tests/integration
 
 test-e2e: cluster images $(VENV)/ready ## tests on the cluster
-	$(RUN) -m pytest tests/e2e
+	$(RUN) -m tests.e2e
 
 bench: $(VENV)/ready ## the worker against bare pg_dump and the shell pipe
 	$(CLUSTER) packages integration

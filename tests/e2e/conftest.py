@@ -8,13 +8,21 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support import objects
 from tests.support.kubectl import Namespace, create_namespace
+from tests.support.opening import Opener, start_opener
 from tests.support.operator import OPERATOR_NAMESPACE, install_operator, tell_what_happened
+from tests.support.servers import Servers, small_database
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declares the marker of the tests that disturb all others."""
+    config.addinivalue_line("markers", "alone: disturbs the whole cluster, so it runs after the others and by itself")
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +76,32 @@ def module_namespace(operator: Namespace, request: pytest.FixtureRequest) -> Ite
     if request.session.testsfailed:
         print(tell_what_happened(made, operator))
     made.kubectl("delete", "namespace", made.name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def servers(operator: Namespace) -> Iterator[Servers]:
+    """A PostgreSQL with a small database `app` and a Redis with a few keys, for every test that changes neither."""
+    home = create_namespace(_unique("servers"))
+    started = Servers(home, password=f"p@ss/w:rd %{uuid.uuid4().hex}")
+    started.start("postgres", "redis")
+    started.create_database("app", small_database())
+    with started.redis_client() as client:
+        client.mset({f"key:{number}": f"value {number}" for number in range(100)})
+    yield started
+    home.kubectl("delete", "namespace", home.name, "--wait=false")
+
+
+@pytest.fixture
+def ground(namespace: Namespace, servers: Servers) -> Namespace:
+    """The test's namespace with Secret `app`, whose URLs lead to the servers, and claim `backups`."""
+    namespace.apply(servers.app_secret(), objects.claim("backups"))
+    return namespace
+
+
+@pytest.fixture
+def opener(ground: Namespace) -> Callable[[], Opener]:
+    """Starts a pod that opens stored files of claim `backups` with stock programs."""
+    return lambda: start_opener(ground)
 
 
 _FAILED = pytest.StashKey[bool]()

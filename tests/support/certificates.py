@@ -5,6 +5,7 @@ a server that runs under another uid takes them.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -50,11 +51,16 @@ class _Authority:
     key: ec.EllipticCurvePrivateKey
 
 
-def make_certificates(directory: Path, *, owner_uid: int | None = None) -> Certificates:
-    """Make all certificates in `directory`; keys belong to `owner_uid` (default: whoever runs this)."""
+def make_certificates(
+    directory: Path, *, owner_uid: int | None = None, server_names: Sequence[str] = ()
+) -> Certificates:
+    """Make all certificates in `directory`; keys belong to `owner_uid` (default: whoever runs this).
+
+    `server_names` are more names for the servers' certificates, beside those of this machine.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     authority, other = _authority("Test CA"), _authority("Other CA")
-    local = ["localhost", "127.0.0.1", "::1"]
+    local = ["localhost", "127.0.0.1", "::1", *server_names]
     expired = datetime.now(UTC) - timedelta(days=1)
     return Certificates(
         authority=_write_certificate(directory / "ca.crt", authority.certificate),

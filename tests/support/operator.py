@@ -14,8 +14,8 @@ INSTALL = (
     "helm", "upgrade", "--install", RELEASE, "charts/backup-operator",
     "--namespace", OPERATOR_NAMESPACE, "--create-namespace",
     "--set", "image.repository=backup-operator", "--set", "image.tag=dev",
-    "--set", "worker.image.repository=backup-operator-worker", "--set", "worker.image.tag=dev",
-    "--wait", "--timeout", "120s",
+    "--set", "workerImage.repository=backup-operator-worker", "--set", "workerImage.tag=dev",
+    "--wait", "--timeout", "180s",
 )  # fmt: skip
 """The command of `make install`, typed in the checkout."""
 
@@ -23,7 +23,7 @@ INSTALL = (
 def install_operator() -> None:
     """Install or upgrade the chart with the images that `make images` built, and wait until the operator is ready."""
     argv = [str(CHART) if word == "charts/backup-operator" else word for word in INSTALL]
-    LocalShell().run(*argv, timeout_seconds=180)
+    LocalShell().run(*argv, timeout_seconds=200)
 
 
 def operator_pods() -> list[str]:

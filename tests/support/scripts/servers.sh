@@ -2,7 +2,7 @@
 # /server/password is the password of both (none: only the pod itself gets in); /tls/tls.crt, tls.key and ca.crt switch TLS on.
 # Data lives in /data, sockets in /run/servers; /run/servers/ready exists once all of them answer.
 set -eu
-programs=$(echo /usr/lib/postgresql/*/bin)
+programs=/usr/lib/postgresql/${POSTGRES_MAJOR:-17}/bin
 sockets=/run/servers
 mkdir -p "$sockets" /data
 chmod 0777 "$sockets" /data

@@ -1,0 +1,250 @@
+"""Every way in which a run fails on a cluster is told apart, is visible to a person with kubectl, and heals."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.support import objects
+from tests.support.kubectl import Namespace
+from tests.support.node import Node
+from tests.support.policies import Policy
+from tests.support.polling import wait_until
+from tests.support.servers import Servers
+
+SAID_WITHIN_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a ground that is otherwise good."""
+
+    reason: str
+    source: dict[str, Any] = field(default_factory=objects.postgres_source)
+    secret: Callable[[Servers], dict[str, str]] = lambda _: {}
+    """Values of Secret `app` that are wrong."""
+    spec: dict[str, Any] = field(default_factory=dict)
+    """Fields of the policy that are wrong."""
+    healed_spec: dict[str, Any] = field(default_factory=dict)
+    """The same fields, put right."""
+    job: Callable[[dict[str, Any]], None] | None = None
+    """What is wrong with this one Job only."""
+
+
+def _with_image(job: dict[str, Any]) -> None:
+    job["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.invalid/backup-operator-worker:none"
+
+
+FAULTS = [
+    pytest.param(
+        Fault(
+            "AuthenticationFailed", secret=lambda servers: {"SUPABASE_DB_URL": servers.postgres_url(password="wrong")}
+        ),
+        id="wrong password of PostgreSQL",
+    ),
+    pytest.param(
+        Fault(
+            "AuthenticationFailed",
+            source=objects.redis_source(),
+            secret=lambda servers: {"REDIS_URL": servers.redis_url(password="wrong")},
+        ),
+        id="wrong password of Redis",
+    ),
+    pytest.param(
+        Fault("DatabaseMissing", secret=lambda servers: {"SUPABASE_DB_URL": servers.postgres_url("missing")}),
+        id="missing database",
+    ),
+    pytest.param(
+        Fault("ConnectionRefused", secret=lambda servers: {"SUPABASE_DB_URL": servers.postgres_url(port=5431)}),
+        id="nothing listens on the port of PostgreSQL",
+    ),
+    pytest.param(
+        Fault(
+            "ConnectionRefused",
+            source=objects.redis_source(),
+            secret=lambda servers: {"REDIS_URL": servers.redis_url(port=6378)},
+        ),
+        id="nothing listens on the port of Redis",
+    ),
+    pytest.param(
+        Fault("NameNotResolved", secret=lambda _: {"SUPABASE_DB_URL": "postgresql://u:p@nowhere.invalid/app"}),
+        id="unknown host",
+    ),
+    pytest.param(Fault("KeyInvalid", secret=lambda _: {"BACKUP_ENCRYPTION_KEY": "short"}), id="short passphrase"),
+    pytest.param(Fault("KeyInvalid", secret=lambda _: {"BACKUP_ENCRYPTION_KEY": ""}), id="empty passphrase"),
+    pytest.param(
+        Fault(
+            "FilterMatchesNothing",
+            source=objects.postgres_source(tables={"exclude": ["public.Users"]}),
+            spec={"source": objects.postgres_source(tables={"exclude": ["public.Users"]})},
+            healed_spec={"source": objects.postgres_source(tables={"exclude": ["public.visits"]})},
+        ),
+        id="filter that matches nothing",
+    ),
+    pytest.param(
+        Fault(
+            "OutOfMemory",
+            spec={"job": {"resources": {"limits": {"memory": "16Mi"}}, "backoffLimit": 0}},
+            healed_spec={"job": {"resources": {"limits": {"memory": "512Mi"}}, "backoffLimit": 0}},
+        ),
+        id="worker killed for its memory",
+    ),
+    pytest.param(
+        Fault(
+            "Unschedulable",
+            spec={"job": {"nodeSelector": {"no-node-has": "this-label"}}},
+            healed_spec={"job": None},
+        ),
+        id="no node takes the pod",
+    ),
+    pytest.param(
+        Fault(
+            "ClaimMissing",
+            spec={"storage": {"claimName": "missing"}},
+            healed_spec={"storage": {"claimName": "backups"}},
+        ),
+        id="missing claim",
+    ),
+    pytest.param(
+        Fault(
+            "ClaimPending", spec={"storage": {"claimName": "never"}}, healed_spec={"storage": {"claimName": "backups"}}
+        ),
+        id="claim that no one provides",
+    ),
+    pytest.param(Fault("ImageUnavailable", job=_with_image), id="image that cannot be pulled"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_failure_is_named_and_heals_with_the_next_good_run(ground: Namespace, servers: Servers, fault: Fault):
+    ground.apply(
+        servers.app_secret(**fault.secret(servers)), objects.claim("never", storageClassName="nobody-provides")
+    )
+    ground.apply(objects.backup_policy("app", fault.source, **fault.spec))
+    policy = Policy(ground, "app")
+
+    policy.start("fails", change=fault.job)
+
+    assert_is_told(policy, fault.reason)
+    ground.apply(servers.app_secret())
+    ground.delete("job", "fails")
+    ground.patch("backuppolicy", "app", {"spec": fault.healed_spec})
+    assert_heals(policy)
+
+
+def assert_is_told(policy: Policy, reason: str) -> None:
+    """In the condition, in Ready, in `kubectl get bp`, in status.lastFailedBackup with a hint, and as an Event."""
+    condition = policy.wait_for("LastRunSucceeded", "False", reason, timeout_seconds=SAID_WITHIN_SECONDS)
+    status = policy.status
+    failed = status["lastFailedBackup"]
+    assert failed["reason"] == reason
+    assert failed["message"]
+    assert failed["hint"]
+    assert failed["message"].rstrip(".") in condition["message"]
+    assert policy.conditions["Ready"]["reason"] == reason
+    assert policy.columns["READY"] == "False"
+    assert status.get("backups", []) == [], "nothing half-written is ever listed"
+    wait_until(
+        lambda: event_reasons(policy), lambda told: reason in told, for_what=f"an Event {reason}", timeout_seconds=20
+    )
+
+
+def event_reasons(policy: Policy) -> set[str]:
+    """Reasons of the Events about the policy."""
+    selector = f"involvedObject.kind=BackupPolicy,involvedObject.name={policy.name}"
+    lines = policy.namespace.kubectl(
+        "get", "events", f"--field-selector={selector}", "--output=jsonpath={.items[*].reason}"
+    )
+    return set(lines.split())
+
+
+def assert_heals(policy: Policy) -> None:
+    """A good run makes everything true again."""
+    generation = policy.object["metadata"]["generation"]
+    wait_until(
+        lambda: policy.status, lambda seen: seen.get("observedGeneration") == generation, for_what="the new spec"
+    )
+    good = policy.back_up("heals")
+    policy.wait_for("LastRunSucceeded", "True", "Succeeded")
+    policy.wait_for("Ready", "True", "Ready")
+    assert policy.columns["READY"] == "True"
+    assert [line["name"] for line in policy.status["backups"]] == [good["name"]]
+
+
+def test_a_missing_secret_is_named_with_the_command_that_makes_it(namespace: Namespace, servers: Servers):
+    namespace.apply(objects.claim("backups"), objects.backup_policy("app", objects.postgres_source()))
+    policy = Policy(namespace, "app")
+
+    policy.start("fails")
+
+    assert_is_told(policy, "SecretMissing")
+    assert "kubectl" in policy.status["lastFailedBackup"]["hint"]
+    namespace.apply(servers.app_secret())
+    assert_heals(policy)
+
+
+def test_a_key_that_is_missing_in_its_secret_is_named(namespace: Namespace, servers: Servers):
+    half = servers.app_secret()
+    del half["stringData"]["BACKUP_ENCRYPTION_KEY"]
+    namespace.apply(half, objects.claim("backups"), objects.backup_policy("app", objects.postgres_source()))
+    policy = Policy(namespace, "app")
+
+    policy.start("fails")
+
+    assert_is_told(policy, "SecretMissing")
+    assert "BACKUP_ENCRYPTION_KEY" in policy.status["lastFailedBackup"]["message"]
+    namespace.apply(servers.app_secret())
+    assert_heals(policy)
+
+
+def test_a_table_that_the_role_may_not_read_is_named(ground: Namespace, servers: Servers):
+    database = servers.create_database("guarded", b"CREATE TABLE open (a int); CREATE TABLE secrets (a int);")
+    database.query("CREATE ROLE reader LOGIN PASSWORD 'reader'; GRANT SELECT ON open TO reader;")
+    url = servers.postgres_url("guarded", user="reader", password="reader")
+    ground.apply(servers.app_secret(SUPABASE_DB_URL=url), objects.backup_policy("app", objects.postgres_source()))
+    policy = Policy(ground, "app")
+
+    policy.start("fails")
+
+    assert_is_told(policy, "PermissionDenied")
+    assert "secrets" in policy.conditions["LastRunSucceeded"]["message"]
+    database.query("GRANT SELECT ON secrets TO reader;")
+    assert_heals(policy)
+
+
+def test_a_job_over_its_deadline_is_named_though_its_pod_is_deleted(ground: Namespace, servers: Servers):
+    ground.apply(servers.app_secret(SUPABASE_DB_URL=servers.postgres_url("locked")))
+    ground.apply(objects.backup_policy("app", objects.postgres_source()))
+    policy = Policy(ground, "app")
+
+    with servers.a_locked_table("locked"):
+        policy.start("fails", change=lambda job: job["spec"].update(activeDeadlineSeconds=8))
+        assert_is_told(policy, "DeadlineExceeded")
+
+    assert_heals(policy)
+
+
+def test_a_full_volume_is_named_and_leaves_nothing_listed(ground: Namespace, servers: Servers):
+    node = Node(ground)
+    node.start()
+    volume = f"small-{ground.name[-8:]}"
+    servers.create_database(
+        "large",
+        b"CREATE TABLE noise AS SELECT gen_random_uuid(), gen_random_uuid() AS b FROM generate_series(1, 300000);",
+    )
+    small = objects.claim("small", "20Mi", storageClassName=volume, volumeName=volume)
+    ground.apply(node.mount_small_disk(volume, "20m"), small)
+    try:
+        ground.apply(servers.app_secret(SUPABASE_DB_URL=servers.postgres_url("large")))
+        ground.apply(objects.backup_policy("app", objects.postgres_source(), storage={"claimName": "small"}))
+        policy = Policy(ground, "app")
+
+        policy.start("fails")
+
+        assert_is_told(policy, "StorageFull")
+        ground.apply(servers.app_secret())
+        assert_heals(policy)
+    finally:
+        node.unmount(volume)
+        ground.kubectl("delete", "persistentvolume", volume, "--wait=false")
