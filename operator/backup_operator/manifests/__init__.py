@@ -1,1 +1,1 @@
-"""Room `manifests`."""
+"""Room `manifests`: Kubernetes objects as plain dicts, pure; called by `controller`, pinned by golden files."""

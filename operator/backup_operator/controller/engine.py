@@ -1,0 +1,182 @@
+"""Room `controller`: the operator as a whole: its tasks, and what a watch event does; made by `controller.main`.
+
+Kopf only watches; this holds the Lease, runs the workers of the queue and compares everything with a LIST now and then.
+"""
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import timedelta
+
+from backup_operator.api.meta import API_VERSION
+from backup_operator.controller.cluster import (
+    POLICIES,
+    RESTORES,
+    Cluster,
+    ClusterError,
+    Key,
+    Manifest,
+    Resource,
+    key_of,
+)
+from backup_operator.controller.lease import Leadership
+from backup_operator.controller.memory import Memory
+from backup_operator.controller.policies import Policies
+from backup_operator.controller.queue import DirtyQueue, RetryLater
+from backup_operator.controller.restores import Restores
+from backup_operator.controller.settings import Settings
+from backup_operator.manifests.labels import policy_of
+
+log = logging.getLogger(__name__)
+
+_RESYNC_JITTER = 0.1
+_SPREAD = 0.1
+"""The part of a resync's interval over which its keys are spread."""
+_PAUSE_AFTER_ERROR = timedelta(seconds=5)
+_EXIT_FAILED = 1
+
+
+class CrdsMissing(Exception):
+    """The API server does not know our kinds; the text says how to install them."""
+
+
+@dataclass(frozen=True, order=True)
+class Dirty:
+    """What is to be reconciled: the plural of its kind, and where it is."""
+
+    plural: str
+    key: Key
+
+    def __str__(self) -> str:
+        return f"{self.plural} {self.key}"
+
+
+class Operator:
+    """One operator process."""
+
+    def __init__(self, cluster: Cluster, settings: Settings) -> None:
+        self._cluster = cluster
+        self._settings = settings
+        self._memory = Memory()
+        self._queue: DirtyQueue[Dirty] = DirtyQueue(self._reconcile, expected=(RetryLater, ClusterError))
+        self._policies = Policies(cluster, settings, self._memory, mark=self._mark_policy)
+        self._restores = Restores(cluster, settings)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.leadership = Leadership(cluster, settings.lease, settings.identity, settings.lease_duration)
+
+    async def start(self) -> None:
+        """Check the CRDs and start the tasks; the API server may be away meanwhile. Raises: CrdsMissing."""
+        await self._check_crds()
+        self._supervise(self.leadership.run(), "lease")
+        self._supervise(self._work(), "work")
+
+    async def stop(self) -> None:
+        """End the tasks and let the next operator take over at once."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.leadership.give_up()
+        await self._cluster.close()
+
+    def policy_seen(self, policy: Manifest, *, deleted: bool) -> None:
+        """A policy has come, changed or gone."""
+        if deleted or self._memory.learn_policy(policy):
+            self._queue.mark(Dirty(POLICIES.plural, key_of(policy)))
+
+    def restore_seen(self, request: Manifest) -> None:
+        """A RestoreRequest has come, changed or gone."""
+        self._queue.mark(Dirty(RESTORES.plural, key_of(request)))
+
+    def child_seen(self, child: Manifest) -> None:
+        """A CronJob, Job or Pod of ours has come, changed or gone."""
+        name = policy_of(child)
+        if name is not None:
+            self._mark_policy(Key(child["metadata"]["namespace"], name))
+
+    def pod_seen(self, pod: Manifest) -> None:
+        """A Pod of ours: keep what it says, for it may be gone a second later."""
+        self._memory.remember_pod(pod)
+        self.child_seen(pod)
+
+    def job_gone(self, job: Manifest) -> None:
+        """A Job of ours was deleted."""
+        self._memory.forget_job(job["metadata"]["uid"])
+        self.child_seen(job)
+
+    def _mark_policy(self, key: Key) -> None:
+        self._queue.mark(Dirty(POLICIES.plural, key))
+
+    async def _reconcile(self, dirty: Dirty) -> timedelta | None:
+        reconciler = self._policies if dirty.plural == POLICIES.plural else self._restores
+        return await reconciler.reconcile(dirty.key)
+
+    async def _check_crds(self) -> None:
+        while True:
+            try:
+                missing = {POLICIES.plural, RESTORES.plural} - await self._cluster.kinds_served(API_VERSION)
+            except ClusterError as exc:
+                log.warning("API server not ready", extra={"error": str(exc)})
+                await asyncio.sleep(_PAUSE_AFTER_ERROR.total_seconds())
+                continue
+            if missing:
+                raise CrdsMissing(
+                    f"the API server does not know {', '.join(sorted(missing))} of {API_VERSION}; "
+                    "install them: kubectl apply --server-side -f crds/"
+                )
+            return
+
+    async def _work(self) -> None:
+        """Wait for the Lease, learn every policy, then work: a store that is taken must be known before the first."""
+        await self.leadership.taken.wait()
+        await self._resync_until_done()
+        for number in range(self._settings.workers):
+            self._supervise(self._queue.work(), f"worker {number}")
+        while True:
+            jitter = 1 + random.uniform(-_RESYNC_JITTER, _RESYNC_JITTER)  # noqa: S311 - spreads load, guards nothing
+            await asyncio.sleep(self._settings.resync.total_seconds() * jitter)
+            await self._resync_until_done(self._settings.resync * _SPREAD)
+
+    async def _resync_until_done(self, spread: timedelta = timedelta()) -> None:
+        while True:
+            try:
+                return await self._resync(spread)
+            except ClusterError as exc:
+                log.warning("resync failed", extra={"error": str(exc)})
+                await asyncio.sleep(_PAUSE_AFTER_ERROR.total_seconds())
+
+    async def _resync(self, spread: timedelta) -> None:
+        """Mark everything that a LIST shows, and every policy that it no longer shows."""
+        policies = await self._listed(POLICIES)
+        for policy in policies:
+            self._memory.learn_policy(policy)
+        keys = {Dirty(POLICIES.plural, key_of(policy)) for policy in policies}
+        keys |= {Dirty(POLICIES.plural, key) for key in self._memory.policies()}
+        keys |= {Dirty(RESTORES.plural, key_of(request)) for request in await self._listed(RESTORES)}
+        for dirty in keys:
+            if spread:
+                self._queue.wake(dirty, spread * random.random())  # noqa: S311 - spreads load, guards nothing
+            else:
+                self._queue.mark(dirty)
+        log.info("resync", extra={"keys": len(keys)})
+
+    async def _listed(self, resource: Resource) -> list[Manifest]:
+        namespaces = self._settings.namespaces or (None,)
+        pages = [await self._cluster.list(resource, namespace) for namespace in namespaces]
+        return [one for page in pages for one in page]
+
+    def _supervise(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_end_the_process)
+        self._tasks.append(task)
+
+
+def _end_the_process(task: asyncio.Task[None]) -> None:
+    """None of the tasks ever ends by itself: an operator with a dead one looks alive and does nothing."""
+    if task.cancelled():
+        return
+    log.critical("task died", exc_info=task.exception(), extra={"task": task.get_name()})
+    logging.shutdown()
+    os._exit(_EXIT_FAILED)

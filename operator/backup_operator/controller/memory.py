@@ -1,0 +1,88 @@
+"""Room `controller`: what the watch has told and a LIST cannot tell again; filled by `controller.main`.
+
+A cache: it is empty after a restart, and everything still ends in the same objects and status.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from backup_operator.controller.cluster import Key, Manifest
+from backup_operator.controller.sight import attempt_in, job_uid_of
+from backup_operator.rules.admission import StoreClaim, store_claim
+from backup_operator.rules.runs import Attempt
+
+
+@dataclass
+class Memory:
+    """Ended pods by Job, because a Job over its deadline deletes its pod and the report with it; and all stores."""
+
+    _attempts: dict[str, dict[str, Attempt]] = field(default_factory=dict)
+    _stores: dict[Key, tuple[StoreClaim, ...]] = field(default_factory=dict)
+    _versions: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
+
+    def remember_pod(self, pod: Manifest) -> None:
+        """Keep what an ended pod says."""
+        attempt, job = attempt_in(pod), job_uid_of(pod)
+        if attempt is not None and job is not None:
+            self._attempts.setdefault(job, {})[pod["metadata"]["uid"]] = attempt
+
+    def forget_job(self, uid: str) -> None:
+        """Drop what the pods of a Job that is gone have said."""
+        self._attempts.pop(uid, None)
+
+    def attempts(self, job_uid: str) -> dict[str, Attempt]:
+        """The ended pods of a Job that were seen, by their uid."""
+        return dict(self._attempts.get(job_uid, {}))
+
+    def learn_policy(self, policy: Manifest) -> bool:
+        """Take in a policy; whether anything is new but what its status says of its runs."""
+        metadata = policy["metadata"]
+        key = Key(metadata["namespace"], metadata["name"])
+        version = (*(metadata.get(name) for name in ("uid", "generation", "deletionTimestamp")), store_in_use(policy))
+        if self._versions.get(key) == version:
+            return False
+        self._versions[key] = version
+        self._stores[key] = _stores(policy)
+        return True
+
+    def forget_policy(self, key: Key) -> None:
+        """Drop a policy that is gone."""
+        self._versions.pop(key, None)
+        self._stores.pop(key, None)
+
+    def policies(self) -> frozenset[Key]:
+        """Every policy that was seen."""
+        return frozenset(self._stores)
+
+    def neighbours(self, namespace: str) -> tuple[StoreClaim, ...]:
+        """The stores that the policies of a namespace write to, and those that they want to write to."""
+        return tuple(store for key, stores in self._stores.items() if key.namespace == namespace for store in stores)
+
+
+def store_in_use(policy: Manifest) -> str:
+    """The store that a policy's CronJob writes to, `claim:path`, by its status; empty before it was first accepted."""
+    return str((policy.get("status") or {}).get("store", ""))
+
+
+def writes_where_it_wants(policy: Manifest) -> bool:
+    """Whether a policy's CronJob writes already to the store that its spec names."""
+    wanted = store_claim(policy)
+    return wanted is not None and f"{wanted.claim_name}:{wanted.path}" == store_in_use(policy)
+
+
+def _stores(policy: Manifest) -> tuple[StoreClaim, ...]:
+    wanted = store_claim(policy, holds=writes_where_it_wants(policy))
+    if wanted is not None and wanted.holds:
+        return (wanted,)
+    in_use = _claim_in_use(policy)
+    return tuple(store for store in (wanted, in_use) if store is not None)
+
+
+def _claim_in_use(policy: Manifest) -> StoreClaim | None:
+    claim, colon, path = store_in_use(policy).partition(":")
+    if not colon:
+        return None
+    metadata = policy["metadata"]
+    created = datetime.fromisoformat(metadata["creationTimestamp"])
+    return StoreClaim(metadata["namespace"], metadata["name"], claim, path, created, holds=True)

@@ -1,0 +1,135 @@
+"""Room `controller`: everything in the cluster that says something about a policy; called by `policies`."""
+
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from backup_operator.contract.report import Fault
+from backup_operator.controller.cluster import CLAIMS, CORE_EVENTS, JOBS, PODS, Cluster, Key, Manifest
+from backup_operator.controller.memory import Memory
+from backup_operator.controller.sight import (
+    attempt_in,
+    claim_name_in,
+    failed_condition,
+    finished_at,
+    is_going,
+    is_waiting,
+    job_state,
+    job_uid_of,
+    moment,
+    remarks_in,
+    store_in,
+    waiting_pod,
+    work_of,
+)
+from backup_operator.manifests.labels import Work, policy_of, policy_selector
+from backup_operator.rules.pods import ClaimSeen, Remark, pods_refused, trouble_of
+from backup_operator.rules.runs import Attempt, JobSeen, JobState
+
+_ASK_AFTER = timedelta(seconds=4)
+"""How old a waiting pod is when its Events are asked for: younger ones are on their way."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The Jobs of one policy's store, and whether something is still on its way that no watch will tell."""
+
+    backups: tuple[JobSeen, ...] = ()
+    inventories: tuple[JobSeen, ...] = ()
+    waits: bool = False
+
+
+async def observe(cluster: Cluster, memory: Memory, policy: Key, store: str, now: datetime) -> Observation:
+    """The Jobs of this policy with their pods. Raises: ClusterError."""
+    jobs = await _children(cluster.list(JOBS, policy.namespace, labels=policy_selector(policy.name)), policy)
+    pods = await _children(cluster.list(PODS, policy.namespace, labels=policy_selector(policy.name)), policy)
+    seen: dict[Work, list[JobSeen]] = {work: [] for work in Work}
+    waits = False
+    for job in jobs:
+        work = work_of(job)
+        if work is None or store_in(job) != store:
+            continue
+        own = [pod for pod in pods if job_uid_of(pod) == job["metadata"]["uid"]]
+        one = await _job_seen(cluster, memory, job, own, now)
+        waits = waits or _nobody_will_tell(one, own)
+        seen[work].append(one)
+    return Observation(tuple(seen[Work.BACKUP]), tuple(seen[Work.INVENTORY]), waits)
+
+
+async def _children(listing: Awaitable[list[Manifest]], policy: Key) -> list[Manifest]:
+    """Those of a listing that carry the policy's full name: a label holds a shortened one."""
+    return [one for one in await listing if policy_of(one) == policy.name]
+
+
+def _nobody_will_tell(job: JobSeen, pods: Iterable[Manifest]) -> bool:
+    """Whether the Job waits for something that comes as an Event or as time, not as a change of its pod."""
+    if job.state is not JobState.ACTIVE:
+        return False
+    going = [pod for pod in pods if is_going(pod)]
+    return not going or any(is_waiting(pod) for pod in going)
+
+
+async def _job_seen(cluster: Cluster, memory: Memory, job: Manifest, pods: list[Manifest], now: datetime) -> JobSeen:
+    metadata, state = job["metadata"], job_state(job)
+    reason, message = failed_condition(job)
+    return JobSeen(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        created_at=moment(metadata["creationTimestamp"]),
+        state=state,
+        finished_at=finished_at(job),
+        failed_reason=reason,
+        failed_message=message,
+        attempts=_attempts(memory, metadata["uid"], pods),
+        trouble=await _trouble(cluster, job, pods, now) if state is JobState.ACTIVE else None,
+    )
+
+
+def _attempts(memory: Memory, job_uid: str, pods: Iterable[Manifest]) -> tuple[Attempt, ...]:
+    """Ended pods, from old to new: those that are there and those that the watch saw before they were deleted."""
+    listed = {pod["metadata"]["uid"]: attempt for pod in pods if (attempt := attempt_in(pod)) is not None}
+    known = memory.attempts(job_uid) | listed
+    return tuple(sorted(known.values(), key=lambda one: (one.finished_at, one.pod)))
+
+
+async def _trouble(cluster: Cluster, job: Manifest, pods: list[Manifest], now: datetime) -> Fault | None:
+    """Why no pod of an active Job runs."""
+    waiting = next((pod for pod in pods if is_waiting(pod)), None)
+    if waiting is not None:
+        return await _pod_trouble(cluster, waiting, now)
+    if pods or now - moment(job["metadata"]["creationTimestamp"]) < _ASK_AFTER:
+        return None
+    remarks = await _remarks(cluster, job)
+    refusal = next((one for one in remarks if one.reason == "FailedCreate"), None)
+    metadata = job["metadata"]
+    return pods_refused(metadata["namespace"], metadata["name"], refusal.message) if refusal else None
+
+
+async def _pod_trouble(cluster: Cluster, pod: Manifest, now: datetime) -> Fault | None:
+    at_once = waiting_pod(pod, ClaimSeen(claim_name_in(pod), "Bound"))
+    if at_once.waiting_reason in ("", "ContainerCreating", "PodInitializing"):
+        if now - at_once.created_at < _ASK_AFTER and not at_once.scheduler_says:
+            return None
+        return trouble_of(waiting_pod(pod, await _claim(cluster, pod), await _remarks(cluster, pod)), now)
+    return trouble_of(at_once, now)
+
+
+async def _claim(cluster: Cluster, pod: Manifest) -> ClaimSeen | None:
+    name = claim_name_in(pod)
+    if not name:
+        return None
+    claim = await cluster.get(CLAIMS, Key(pod["metadata"]["namespace"], name))
+    if claim is None:
+        return ClaimSeen(name, "")
+    phase = claim.get("status", {}).get("phase", "")
+    remarks = [] if phase == "Bound" else await _remarks(cluster, claim)
+    return ClaimSeen(name, phase, remarks[0].message if remarks else "")
+
+
+async def _remarks(cluster: Cluster, about: Manifest) -> list[Remark]:
+    metadata = about["metadata"]
+    events = await cluster.list(
+        CORE_EVENTS, metadata["namespace"], fields=f"involvedObject.uid={metadata['uid']},type=Warning"
+    )
+    return remarks_in(events)

@@ -1,0 +1,244 @@
+"""Room `controller`: one level-triggered reconcile for a BackupPolicy; called by `controller.queue`.
+
+Parse, observe, apply, report: the same cluster gives the same objects and the same status, whatever happened before.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from pydantic import ValidationError
+
+from backup_operator.api.backuppolicy import BackupPolicy, BackupPolicyStatus, status_in
+from backup_operator.api.meta import API_VERSION, Metadata
+from backup_operator.controller.announce import announce
+from backup_operator.controller.cluster import CRONJOBS, JOBS, POLICIES, AlreadyExists, Cluster, Key, Manifest, Refused
+from backup_operator.controller.memory import Memory, writes_where_it_wants
+from backup_operator.controller.observe import Observation, observe
+from backup_operator.controller.queue import RetryLater
+from backup_operator.controller.settings import Settings
+from backup_operator.manifests.children import cronjob_of, inventory_job_of
+from backup_operator.manifests.compare import is_as_wanted
+from backup_operator.manifests.event import Occurrence, Subject
+from backup_operator.manifests.labels import cronjob_name, policy_of
+from backup_operator.manifests.order import store_of
+from backup_operator.rules.admission import judge_policy
+from backup_operator.rules.conditions import Finding, ScheduleSeen
+from backup_operator.rules.occurrences import happenings
+from backup_operator.rules.schedule import ScheduleInvalid, TimeZoneUnknown, next_run
+from backup_operator.rules.status import Sight, catalog_is_known, next_status, report_was_lost, wake_up_at
+from backup_operator.vocabulary.choices import SourceKind
+from backup_operator.vocabulary.conditions import ConditionStatus
+
+log = logging.getLogger(__name__)
+
+_LOOK_AGAIN = timedelta(seconds=5)
+"""While a pod is on its way: its Events are not watched."""
+_TRY_REFUSED_AGAIN = timedelta(minutes=1)
+_JUST_AFTER = timedelta(seconds=1)
+_KEEPS_ALL = "everything (retention comes with a later release)"
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A policy that was read: its object, its spec where it can be read, and what was said about it."""
+
+    raw: Manifest
+    key: Key
+    policy: BackupPolicy | None
+    accepted: Finding
+    before: BackupPolicyStatus
+
+    @property
+    def store(self) -> str:
+        """The store that its CronJob writes to: the one that the spec names once it is accepted."""
+        if self.policy is None or not self.accepted.holds:
+            return self.before.store or ""
+        return store_of(self.policy)
+
+
+class Policies:
+    """Reconciles BackupPolicies."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        settings: Settings,
+        memory: Memory,
+        *,
+        mark: Callable[[Key], None],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._cluster = cluster
+        self._settings = settings
+        self._memory = memory
+        self._mark = mark
+        self._clock = clock
+        self._applied: dict[str, tuple[Manifest, str]] = {}
+
+    async def reconcile(self, key: Key) -> timedelta | None:
+        """Bring the cluster to what the policy wants and the status to what is; the pause until the next look.
+
+        Raises: ClusterError, RetryLater.
+        """
+        raw = await self._cluster.get(POLICIES, key)
+        if raw is None or raw["metadata"].get("deletionTimestamp"):
+            self._forget(key)
+            return None
+        self._memory.learn_policy(raw)
+        case = self._read(raw, key)
+        now = self._clock()
+        seen = await observe(self._cluster, self._memory, key, case.store, now)
+        schedule = await self._schedule(case, now)
+        sight = _sight(case, schedule, seen)
+        after = next_status(case.before, sight, now)
+        inventory_refused = await self._read_store_if_unknown(case, seen, after)
+        await self._report(case, after, now)
+        pauses = [_LOOK_AGAIN] if seen.waits else []
+        pauses += [_TRY_REFUSED_AGAIN] if schedule.refused or inventory_refused else []
+        moment = wake_up_at(after, sight.rpo)
+        pauses += [max(moment - self._clock(), timedelta()) + _JUST_AFTER] if moment else []
+        return min(pauses, default=None)
+
+    def _forget(self, key: Key) -> None:
+        """Drop the policy; one that waited for its path gets its turn."""
+        self._memory.forget_policy(key)
+        self._mark_neighbours(key)
+
+    def _mark_neighbours(self, key: Key) -> None:
+        for other in self._memory.policies():
+            if other.namespace == key.namespace and other != key:
+                self._mark(other)
+
+    def _read(self, raw: Manifest, key: Key) -> _Case:
+        spec, verdict = judge_policy(
+            raw, neighbours=self._memory.neighbours(key.namespace), holds=writes_where_it_wants(raw)
+        )
+        policy = None if spec is None else BackupPolicy(metadata=Metadata.model_validate(raw["metadata"]), spec=spec)
+        status = ConditionStatus.TRUE if verdict.accepted else ConditionStatus.FALSE
+        return _Case(raw, key, policy, Finding(status, verdict.reason, verdict.message), _status_before(raw))
+
+    async def _schedule(self, case: _Case, now: datetime) -> ScheduleSeen:
+        """The CronJob after it was applied, where the spec is accepted; the last accepted one otherwise."""
+        name = cronjob_name(case.key.name)
+        live = await self._cluster.get(CRONJOBS, Key(case.key.namespace, name))
+        if live is not None and policy_of(live) != case.key.name:
+            taken = f"CronJob {case.key.namespace}/{name} exists and is not of this policy; delete or rename it: "
+            return ScheduleSeen(refused=f"{taken}kubectl -n {case.key.namespace} delete cronjob {name}")
+        if live is not None and live["metadata"].get("deletionTimestamp"):
+            raise RetryLater(f"CronJob {name} is being deleted")
+        if case.policy is None or not case.accepted.holds:
+            return _schedule_seen(live, now) if live is not None else ScheduleSeen()
+        try:
+            return _schedule_seen(await self._apply(live, cronjob_of(case.policy, self._settings.worker)), now)
+        except Refused as exc:
+            _raise_if_it_heals(exc)
+            seen = _schedule_seen(live, now) if live is not None else ScheduleSeen()
+            return replace(seen, refused=f"The API server refused CronJob {name}: {exc}")
+
+    async def _apply(self, live: Manifest | None, wanted: Manifest) -> Manifest:
+        """The CronJob as wanted; sent only when something differs that sending can change."""
+        if live is not None and is_as_wanted(live, wanted):
+            return live
+        uid = "" if live is None else live["metadata"]["uid"]
+        if live is not None and self._applied.get(uid) == (wanted, live["metadata"]["resourceVersion"]):
+            return live
+        applied = await self._cluster.apply(CRONJOBS, wanted)
+        metadata = applied["metadata"]
+        self._applied[metadata["uid"]] = (wanted, metadata["resourceVersion"])
+        log.info("cronjob applied", extra={"cronjob": metadata["name"], "namespace": metadata["namespace"]})
+        return applied
+
+    async def _read_store_if_unknown(self, case: _Case, seen: Observation, after: BackupPolicyStatus) -> bool:
+        """Start an inventory where the catalog is not known; whether the API server refused it."""
+        if case.policy is None or not case.accepted.holds:
+            return False
+        lost = report_was_lost(after, seen.backups)
+        if catalog_is_known(after, case.store) and lost is None:
+            return False
+        job = inventory_job_of(case.policy, self._settings.worker, lost_run=lost.uid if lost else "")
+        if job["metadata"]["name"] in {one.name for one in seen.inventories}:
+            return False
+        try:
+            await self._cluster.create(JOBS, job)
+        except AlreadyExists:
+            return False
+        except Refused as exc:
+            _raise_if_it_heals(exc)
+            log.warning("inventory refused", extra={"policy": str(case.key), "error": str(exc)})
+            return True
+        log.info("inventory started", extra={"policy": str(case.key), "store": case.store})
+        return False
+
+    async def _report(self, case: _Case, after: BackupPolicyStatus, now: datetime) -> None:
+        """Write the status when it changed, bound to the object that was read, and tell what happened."""
+        wire = after.wire()
+        if wire == (case.raw.get("status") or {}):
+            return
+        metadata = case.raw["metadata"]
+        target = {
+            "namespace": case.key.namespace,
+            "name": case.key.name,
+            "resourceVersion": metadata["resourceVersion"],
+        }
+        body = {"apiVersion": API_VERSION, "kind": POLICIES.kind, "metadata": target, "status": wire}
+        await self._cluster.apply_status(POLICIES, body)
+        if case.before.store not in (None, after.store):
+            self._mark_neighbours(case.key)
+        subject = Subject(POLICIES.kind, case.key.namespace, case.key.name, metadata["uid"])
+        told = [Occurrence(one.reason, one.note, one.warning) for one in happenings(case.before, after)]
+        for one in told:
+            log.info("policy changed", extra={"policy": str(case.key), "reason": one.reason, "note": one.note})
+        await announce(self._cluster, subject, told, now, instance=self._settings.identity)
+
+
+def _status_before(raw: Manifest) -> BackupPolicyStatus:
+    try:
+        return status_in(raw)
+    except ValidationError as exc:
+        log.warning("status unreadable, made anew", extra={"policy": raw["metadata"]["name"], "error": str(exc)})
+        return BackupPolicyStatus()
+
+
+def _sight(case: _Case, schedule: ScheduleSeen, seen: Observation) -> Sight:
+    policy = case.policy
+    return Sight(
+        namespace=case.key.namespace,
+        name=case.key.name,
+        generation=case.raw["metadata"].get("generation", 0),
+        store=case.store,
+        accepted=case.accepted,
+        schedule=schedule,
+        rpo=policy.spec.objectives.rpo if policy else None,
+        source_words=_source_words(policy) if policy else "",
+        retention_words=_KEEPS_ALL,
+        backups=seen.backups,
+        inventories=seen.inventories,
+    )
+
+
+def _source_words(policy: BackupPolicy) -> str:
+    source = policy.spec.source
+    side = source.postgres or source.redis
+    assert side is not None
+    name = "PostgreSQL" if source.kind is SourceKind.POSTGRES else "Redis"
+    return f"{name} {side.url_secret_ref.name}/{side.url_secret_ref.key}"
+
+
+def _schedule_seen(live: Manifest, now: datetime) -> ScheduleSeen:
+    spec, metadata = live["spec"], live["metadata"]
+    since = live.get("status", {}).get("lastScheduleTime") or metadata["creationTimestamp"]
+    zone = spec.get("timeZone") or "Etc/UTC"
+    try:
+        following = next_run(spec["schedule"], zone, now, since=datetime.fromisoformat(since))
+    except (ScheduleInvalid, TimeZoneUnknown):
+        following = None
+    suspended = bool(spec.get("suspend"))
+    return ScheduleSeen(metadata["name"], spec["schedule"], zone, suspended, following)
+
+
+def _raise_if_it_heals(exc: Refused) -> None:
+    """Raises: the refusal, when it says nothing about our object: overload or a fault of the server."""
+    if exc.status >= 500 or exc.status == 429:
+        raise exc

@@ -1,0 +1,85 @@
+"""Room `controller`: what the chart tells the operator, read once from the environment by `controller.main`."""
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Self
+
+from backup_operator.controller.cluster import Key
+from backup_operator.manifests.pod import WorkerPod
+
+
+class SettingsInvalid(ValueError):
+    """A variable is missing or cannot be read; the text names it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that differs from one installation to the next."""
+
+    worker: WorkerPod
+    """BACKUP_IMAGE, BACKUP_IMAGE_PULL_POLICY, WORKER_RESOURCES (JSON), WORKER_SCRATCH_SIZE, WORKER_PRIORITY_CLASS,
+    WORKER_IMAGE_PULL_SECRETS (names, comma-separated)."""
+    namespaces: tuple[str, ...]
+    """WATCH_NAMESPACES, comma-separated; empty means all of them. The same that `kopf run` is told with -n or -A."""
+    identity: str
+    """POD_NAME: who holds the Lease; a restarted container of the same pod takes it up again at once."""
+    lease: Key
+    """LEASE_NAMESPACE and LEASE_NAME; in a namespace that is watched."""
+    lease_duration: timedelta
+    """LEASE_SECONDS: how long a Lease that is not renewed keeps others out."""
+    resync: timedelta
+    """RESYNC_SECONDS: how often everything is compared with a LIST."""
+    workers: int
+    """WORKERS: how many policies are reconciled at the same time."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Raises: SettingsInvalid."""
+        namespaces = _names(environment.get("WATCH_NAMESPACES", ""))
+        lease_namespace = environment.get("LEASE_NAMESPACE") or (namespaces[0] if namespaces else "default")
+        return cls(
+            worker=_worker(environment),
+            namespaces=namespaces,
+            identity=environment.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}",
+            lease=Key(lease_namespace, environment.get("LEASE_NAME") or "backup-operator"),
+            lease_duration=_seconds(environment, "LEASE_SECONDS", 20),
+            resync=_seconds(environment, "RESYNC_SECONDS", 600),
+            workers=_number(environment, "WORKERS", 8),
+        )
+
+
+def _worker(environment: Mapping[str, str]) -> WorkerPod:
+    image = environment.get("BACKUP_IMAGE", "")
+    if not image:
+        raise SettingsInvalid("BACKUP_IMAGE is not set: it names the image of the worker pods")
+    try:
+        resources = json.loads(environment.get("WORKER_RESOURCES") or "{}")
+    except ValueError as exc:
+        raise SettingsInvalid(f"WORKER_RESOURCES is not JSON: {exc}") from exc
+    return WorkerPod(
+        image=image,
+        pull_policy=environment.get("BACKUP_IMAGE_PULL_POLICY") or "IfNotPresent",
+        resources=resources,
+        scratch_size=environment.get("WORKER_SCRATCH_SIZE") or "1Gi",
+        priority_class=environment.get("WORKER_PRIORITY_CLASS", ""),
+        image_pull_secrets=_names(environment.get("WORKER_IMAGE_PULL_SECRETS", "")),
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: int) -> timedelta:
+    return timedelta(seconds=_number(environment, name, default))
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name) or str(default)
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise SettingsInvalid(f"{name} is {text!r}; a whole number from 1 on is expected")
+    return int(text)

@@ -1,0 +1,76 @@
+"""Room `manifests`: the labels, annotations and names that tie every child to its policy; read by `controller`.
+
+A policy's name has up to 253 characters, a label value and a Job's name 63, a CronJob's 52: the full name is an
+annotation, label and names are shortened with a hash. Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
+"""
+
+import hashlib
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+GROUP = "backup.agentsflow.ai"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+OPERATOR = "backup-operator"
+POLICY_LABEL = f"{GROUP}/policy"
+WORK_LABEL = f"{GROUP}/work"
+POLICY_ANNOTATION = f"{GROUP}/policy-name"
+ORDER_ANNOTATION = f"{GROUP}/order"
+STORE_ANNOTATION = f"{GROUP}/store"
+OURS = f"{MANAGED_BY}={OPERATOR},{POLICY_LABEL}"
+"""The label selector of everything that the operator makes for a policy."""
+
+CRONJOB_NAME_LIMIT = 52
+JOB_NAME_LIMIT = 63
+LABEL_LIMIT = 63
+_HASH_LENGTH = 8
+
+
+class Work(StrEnum):
+    """What a Job of ours does."""
+
+    BACKUP = "backup"
+    INVENTORY = "inventory"
+
+
+def policy_labels(policy: str, work: Work | None = None) -> dict[str, str]:
+    """The labels of a policy's children; `work` is left out on objects that run nothing."""
+    labels = {MANAGED_BY: OPERATOR, POLICY_LABEL: short_name(policy, LABEL_LIMIT)}
+    return labels if work is None else {**labels, WORK_LABEL: work.value}
+
+
+def policy_selector(policy: str) -> str:
+    """The label selector of one policy's children."""
+    return f"{MANAGED_BY}={OPERATOR},{POLICY_LABEL}={short_name(policy, LABEL_LIMIT)}"
+
+
+def policy_of(manifest: Mapping[str, Any]) -> str | None:
+    """The full name of the policy that a child belongs to; None when the object is not a child of ours."""
+    metadata = manifest.get("metadata", {})
+    if metadata.get("labels", {}).get(MANAGED_BY) != OPERATOR:
+        return None
+    name = metadata.get("annotations", {}).get(POLICY_ANNOTATION)
+    return name if isinstance(name, str) else None
+
+
+def short_name(name: str, limit: int) -> str:
+    """The name itself where it fits, else its beginning and a hash of the whole, `limit` characters at most."""
+    if len(name) <= limit:
+        return name
+    return f"{name[: limit - _HASH_LENGTH - 1].rstrip('-.')}-{digest(name)}"
+
+
+def cronjob_name(policy: str) -> str:
+    """The policy's name, shortened where a CronJob's may not be that long."""
+    return short_name(policy, CRONJOB_NAME_LIMIT)
+
+
+def inventory_job_name(policy: str, uid: str, cause: str) -> str:
+    """The same for the same policy and cause, so that a retry meets its own Job instead of making a second one."""
+    suffix = f"-inventory-{digest(f'{uid}/{cause}')}"
+    return short_name(policy, JOB_NAME_LIMIT - len(suffix)) + suffix
+
+
+def digest(text: str) -> str:
+    """Eight hexadecimal characters of SHA-256: to tell names apart, no protection."""
+    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_LENGTH]

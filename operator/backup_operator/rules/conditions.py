@@ -1,0 +1,193 @@
+"""Room `rules`: the conditions of a BackupPolicy, each a pure check with status, reason and message.
+
+Called by `rules.status`. Ready is the chain of the others: the first that is not true gives its reason and its words.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from backup_operator.api.backuppolicy import ActiveBackup, BackupRecord, FailedBackup
+from backup_operator.api.meta import Condition, format_duration, format_time, size_in_words
+from backup_operator.vocabulary.conditions import ConditionStatus, ConditionType
+from backup_operator.vocabulary.reasons import Reason
+
+CHAIN = (ConditionType.ACCEPTED, ConditionType.SCHEDULED, ConditionType.LAST_RUN_SUCCEEDED, ConditionType.FRESH)
+"""The parts of Ready, in the order they are judged; one that is absent does not apply."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found; becomes a condition."""
+
+    status: ConditionStatus
+    reason: Reason
+    message: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the condition is true."""
+        return self.status is ConditionStatus.TRUE
+
+
+@dataclass(frozen=True)
+class ScheduleSeen:
+    """The CronJob as it is after it was applied; `name` is empty while there is none."""
+
+    name: str = ""
+    schedule: str = ""
+    time_zone: str = ""
+    suspended: bool = False
+    next_run_at: datetime | None = None
+    refused: str = ""
+    """Why the API server, or we, did not put it there."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What is known of the runs of one policy's store."""
+
+    namespace: str
+    cronjob: str
+    last_good: BackupRecord | None = None
+    last_failed: FailedBackup | None = None
+    active: ActiveBackup | None = None
+    next_run_at: datetime | None = None
+    inventory_words: str = ""
+    """Why the store's catalog could not be read; empty when it was, or is being read."""
+
+    @property
+    def start_one(self) -> str:
+        """What to type for a backup now."""
+        return f"kubectl -n {self.namespace} create job --from=cronjob/{self.cronjob} {self.cronjob[:40]}-now"
+
+    @property
+    def newest_failed(self) -> bool:
+        """Whether the run that ended last, or that cannot start, is a failed one."""
+        failed, good = self.last_failed, self.last_good
+        if failed is None:
+            return False
+        if good is None or failed.completed_at is None:
+            return good is None or failed.started_at is None or failed.started_at > good.started_at
+        return failed.completed_at > good.completed_at
+
+
+def scheduled(seen: ScheduleSeen, accepted: Finding) -> Finding:
+    """Whether the CronJob is as wanted."""
+    if seen.refused:
+        return _false(Reason.APPLY_REFUSED, seen.refused)
+    if not seen.name:
+        return _false(accepted.reason, "There is no CronJob: the spec was never accepted.")
+    if seen.suspended:
+        return _false(Reason.SUSPENDED, f"spec.suspend is true: CronJob {seen.name} starts no run.")
+    if not accepted.holds:
+        return _true(Reason.SCHEDULED, f"CronJob {seen.name} of the last accepted spec keeps running.")
+    when = f", next at {format_time(seen.next_run_at)}" if seen.next_run_at else ""
+    return _true(Reason.SCHEDULED, f"CronJob {seen.name} runs at {seen.schedule} ({seen.time_zone}){when}.")
+
+
+def last_run_succeeded(runs: Runs) -> Finding:
+    """Whether the newest run ended in a verified backup."""
+    if runs.last_failed is not None and runs.newest_failed:
+        return _false(_known(runs.last_failed.reason), _failed_words(runs, runs.last_failed))
+    good = runs.last_good
+    if good is not None:
+        what = f"{good.rows} rows" if good.rows is not None else f"{good.keys} keys" if good.keys is not None else ""
+        size = ", ".join(part for part in (size_in_words(good.size_bytes), what) if part)
+        return _true(Reason.SUCCEEDED, f"{good.name} is stored and verified ({size}).")
+    inventory = f" The store could not be read: {runs.inventory_words}" if runs.inventory_words else ""
+    running = f" {runs.active.job_name} is running." if runs.active else f" To start one now: {runs.start_one}"
+    return Finding(ConditionStatus.UNKNOWN, Reason.NEVER_RUN, f"No run has ended yet.{inventory}{running}")
+
+
+def _known(reason: str) -> Reason:
+    """A reason of the vocabulary; a word of another version is as good as a lost report."""
+    return Reason(reason) if reason in Reason.__members__.values() else Reason.JOB_LOST
+
+
+def _failed_words(runs: Runs, failed: FailedBackup) -> str:
+    job = f"Job {failed.job_name}: " if failed.job_name else ""
+    hint = f" Hint: {failed.hint}." if failed.hint else ""
+    if runs.active is not None and runs.active.job_name == failed.job_name:
+        again = " The Job is still trying."
+    else:
+        when = f"at {format_time(runs.next_run_at)}, or now with " if runs.next_run_at else ""
+        again = f" Next run {when or 'by hand: '}{runs.start_one}"
+    return f"{job}{_sentence(failed.message)}{hint}{again}"
+
+
+def fresh(runs: Runs, rpo: timedelta, now: datetime) -> Finding:
+    """Whether the newest verified run *started* less than `rpo` ago."""
+    good, limit = runs.last_good, format_duration(rpo)
+    deadline = fresh_until(good, rpo)
+    if good is not None and deadline is not None and now < deadline:
+        return _true(Reason.WITHIN_OBJECTIVE, f"{good.name} is younger than {limit}, until {format_time(deadline)}.")
+    if runs.active is not None and now - runs.active.since > rpo:
+        words = f"Job {runs.active.job_name} has been running for more than {limit} and no fresh backup is left."
+        return _false(Reason.RUN_STUCK, words)
+    if good is None:
+        return _false(Reason.NEVER_SUCCEEDED, "No verified backup exists in this store.")
+    began = format_time(good.started_at)
+    return _false(
+        Reason.OBJECTIVE_EXCEEDED, f"The newest verified backup, {good.name} of {began}, is older than {limit}."
+    )
+
+
+def fresh_until(good: BackupRecord | None, rpo: timedelta) -> datetime | None:
+    """When Fresh turns false by itself; None without a backup."""
+    return None if good is None else good.started_at + rpo
+
+
+def ready(findings: Mapping[ConditionType, Finding]) -> Finding:
+    """The first of the chain that is not true, or true."""
+    for kind in CHAIN:
+        finding = findings.get(kind)
+        if finding is not None and not finding.holds:
+            return _false(finding.reason, f"{kind.value}: {finding.message}")
+    newest = findings.get(ConditionType.LAST_RUN_SUCCEEDED)
+    return _true(Reason.READY, newest.message if newest else MEANING_OF_READY)
+
+
+MEANING_OF_READY = "Every condition that applies is true."
+
+
+def as_conditions(
+    findings: Mapping[ConditionType, Finding], before: tuple[Condition, ...], *, generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    """The findings as conditions; one whose status is what it was keeps its lastTransitionTime."""
+    since = {(one.type, one.status): one.last_transition_time for one in before}
+    return tuple(
+        Condition(
+            type=kind.value,
+            status=finding.status,
+            observed_generation=generation,
+            last_transition_time=since.get((kind.value, finding.status), now.replace(microsecond=0)),
+            reason=finding.reason.value,
+            message=finding.message[:_MESSAGE_LIMIT],
+        )
+        for kind, finding in findings.items()
+    )
+
+
+_MESSAGE_LIMIT = 4000
+
+
+def finding_in(before: tuple[Condition, ...], kind: ConditionType) -> Finding | None:
+    """What a condition said; None when it was absent or its reason is not of this version."""
+    found = next((one for one in before if one.type == kind.value), None)
+    if found is None or found.reason not in Reason.__members__.values():
+        return None
+    return Finding(found.status, Reason(found.reason), found.message)
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith((".", "…", "!", "?")) else f"{text}."
+
+
+def _true(reason: Reason, message: str) -> Finding:
+    return Finding(ConditionStatus.TRUE, reason, message)
+
+
+def _false(reason: Reason, message: str) -> Finding:
+    return Finding(ConditionStatus.FALSE, reason, message)

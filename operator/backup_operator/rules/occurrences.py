@@ -1,0 +1,54 @@
+"""Room `rules`: what is worth an Event between two statuses of a policy; called by `controller.policies`, pure."""
+
+from dataclasses import dataclass
+
+from backup_operator.api.backuppolicy import BackupPolicyStatus
+from backup_operator.api.meta import Condition, size_in_words
+from backup_operator.vocabulary.conditions import ConditionStatus, ConditionType
+
+_TOLD_BY_RUNS = (ConditionType.READY.value, ConditionType.LAST_RUN_SUCCEEDED.value)
+"""Ready repeats its parts, and each run that ends has an Event of its own."""
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One thing that happened: a reason of the vocabulary and a sentence."""
+
+    reason: str
+    note: str
+    warning: bool
+
+
+def happenings(before: BackupPolicyStatus, after: BackupPolicyStatus) -> list[Happening]:
+    """What changed between the two: conditions, a run that failed, a run that ended well."""
+    return [*_turned_conditions(before, after), *_failed_run(before, after), *_good_run(before, after)]
+
+
+def _turned_conditions(before: BackupPolicyStatus, after: BackupPolicyStatus) -> list[Happening]:
+    known = {one.type: (one.status, one.reason) for one in before.conditions}
+    return [
+        Happening(one.reason, f"{one.type}: {one.message}", warning=_is_bad(one))
+        for one in after.conditions
+        if one.type not in _TOLD_BY_RUNS and known.get(one.type) != (one.status, one.reason)
+    ]
+
+
+def _is_bad(condition: Condition) -> bool:
+    return condition.status is ConditionStatus.FALSE
+
+
+def _failed_run(before: BackupPolicyStatus, after: BackupPolicyStatus) -> list[Happening]:
+    failed, known = after.last_failed_backup, before.last_failed_backup
+    if failed is None or (known and (known.job_name, known.reason) == (failed.job_name, failed.reason)):
+        return []
+    hint = f" Hint: {failed.hint}" if failed.hint else ""
+    return [Happening(failed.reason, f"Job {failed.job_name}: {failed.message}.{hint}", warning=True)]
+
+
+def _good_run(before: BackupPolicyStatus, after: BackupPolicyStatus) -> list[Happening]:
+    good, known = after.last_successful_backup, before.last_successful_backup
+    if good is None or (known and known.name == good.name):
+        return []
+    return [
+        Happening("Succeeded", f"{good.name} is stored and verified, {size_in_words(good.size_bytes)}", warning=False)
+    ]

@@ -1,0 +1,193 @@
+"""Room `rules`: what a Job of ours says about its run, reported or not; called by `controller.policies`, pure.
+
+A worker that was killed, never started or lost its report is named from what is left: the container's end, the Job's
+condition, the pod's trouble, and what the status said before.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from backup_operator.contract.report import Fault, Report
+from backup_operator.vocabulary.choices import Outcome
+from backup_operator.vocabulary.reasons import Reason
+
+_SIGKILL = 128 + 9
+_SIGTERM = 128 + 15
+
+
+class JobState(StrEnum):
+    """How far a Job is."""
+
+    ACTIVE = "Active"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One pod of a Job that has ended."""
+
+    pod: str
+    started_at: datetime
+    finished_at: datetime
+    report: Report | None = None
+    exit_code: int | None = None
+    ended_by: str = ""
+    """The container's or the pod's own reason: `OOMKilled`, `StartError`, `Evicted`, …"""
+    disrupted: bool = False
+    """The cluster took the pod away: eviction, preemption, a drained node."""
+    words: str = ""
+    memory_limit: str = ""
+
+
+@dataclass(frozen=True)
+class JobSeen:
+    """A Job of ours with what is known of its pods; attempts from old to new."""
+
+    namespace: str
+    name: str
+    uid: str
+    created_at: datetime
+    state: JobState
+    finished_at: datetime | None = None
+    failed_reason: str = ""
+    """The reason of the Job's own Failed condition: `DeadlineExceeded`, `BackoffLimitExceeded`, `PodFailurePolicy`."""
+    failed_message: str = ""
+    attempts: tuple[Attempt, ...] = ()
+    trouble: Fault | None = None
+    """Why the pod that should run now does not start."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a Job says: `fault` is None when the run succeeded."""
+
+    job: str
+    created_at: datetime
+    started_at: datetime
+    completed_at: datetime | None
+    fault: Fault | None = None
+    report: Report | None = None
+    over: bool = True
+    """False while the Job may still try again."""
+
+
+def verdict_of(job: JobSeen) -> Verdict | None:
+    """What the Job says about its run; None while nothing is known, for a run on its way."""
+    if job.state is JobState.COMPLETE:
+        return _succeeded(job)
+    if job.state is JobState.FAILED:
+        return _verdict(job, _final_fault(job))
+    if job.trouble is not None:
+        return Verdict(job.name, job.created_at, job.created_at, None, job.trouble, over=False)
+    if job.attempts and (fault := attempt_fault(job, job.attempts[-1])):
+        return _verdict(job, fault, over=False)
+    return None
+
+
+def _succeeded(job: JobSeen) -> Verdict:
+    report = next((one.report for one in reversed(job.attempts) if _is_good(one.report)), None)
+    return _verdict(job, None, report=report)
+
+
+def _is_good(report: Report | None) -> bool:
+    return report is not None and report.outcome is Outcome.SUCCEEDED
+
+
+def _verdict(job: JobSeen, fault: Fault | None, *, over: bool = True, report: Report | None = None) -> Verdict:
+    last = job.attempts[-1] if job.attempts else None
+    report = report or (last.report if last else None)
+    return Verdict(
+        job=job.name,
+        created_at=job.created_at,
+        started_at=(report.started_at if report else last.started_at if last else job.created_at),
+        completed_at=(report.completed_at if report else last.finished_at if last else job.finished_at),
+        fault=fault,
+        report=report,
+        over=over,
+    )
+
+
+def _final_fault(job: JobSeen) -> Fault:
+    if job.failed_reason == "DeadlineExceeded":
+        return _deadline_fault(job)
+    if job.attempts:
+        return attempt_fault(job, job.attempts[-1]) or _lost(job, f"its pod ended well, yet: {job.failed_message}")
+    return _lost(job, job.failed_message or "its pods are gone")
+
+
+def _deadline_fault(job: JobSeen) -> Fault:
+    last = job.attempts[-1].report if job.attempts else None
+    if last is not None and last.fault is not None and last.fault.reason is Reason.DEADLINE_EXCEEDED:
+        return last.fault
+    earlier = last.fault if last is not None and last.fault and last.fault.reason is not Reason.INTERRUPTED else None
+    return Fault(
+        reason=Reason.DEADLINE_EXCEEDED,
+        message="The Job passed its deadline and its pod was stopped",
+        detail=f"the last report said: {earlier.message}" if earlier else job.failed_message,
+        hint="give the run more time in spec.job.deadline, or see what it waited for: "
+        f"kubectl -n {job.namespace} describe job {job.name}",
+    )
+
+
+def attempt_fault(job: JobSeen, attempt: Attempt) -> Fault | None:
+    """Why one pod failed; None when it succeeded."""
+    if _is_good(attempt.report) and attempt.exit_code in (0, None):
+        return None
+    if attempt.ended_by == "OOMKilled":
+        return _out_of_memory(attempt)
+    if attempt.report is not None and attempt.report.fault is not None:
+        return attempt.report.fault
+    if attempt.disrupted or attempt.ended_by == "Evicted" or attempt.exit_code in (_SIGKILL, _SIGTERM):
+        return _interrupted(job, attempt)
+    if attempt.ended_by in ("ContainerCannotRun", "StartError", "ContainerStatusUnknown"):
+        return _not_started(job, attempt)
+    return None if attempt.exit_code == 0 else _silent(job, attempt)
+
+
+def _out_of_memory(attempt: Attempt) -> Fault:
+    limit = f" of {attempt.memory_limit}" if attempt.memory_limit else ""
+    return Fault(
+        reason=Reason.OUT_OF_MEMORY,
+        message=f"The worker was killed because it passed its memory limit{limit}",
+        detail=f"pod {attempt.pod}",
+        hint="raise spec.job.resources.limits.memory",
+        retryable=True,
+    )
+
+
+def _interrupted(job: JobSeen, attempt: Attempt) -> Fault:
+    return Fault(
+        reason=Reason.INTERRUPTED,
+        message="The pod was stopped before the run ended",
+        detail=attempt.words or f"pod {attempt.pod}, {attempt.ended_by or 'no reason'}, exit code {attempt.exit_code}",
+        hint=f"kubectl -n {job.namespace} get events --field-selector involvedObject.name={attempt.pod}",
+        retryable=True,
+    )
+
+
+def _not_started(job: JobSeen, attempt: Attempt) -> Fault:
+    if attempt.ended_by == "ContainerStatusUnknown":
+        return _interrupted(job, attempt)
+    return Fault(
+        reason=Reason.CONTAINER_REFUSED,
+        message="The container could not be started",
+        detail=attempt.words,
+        hint=f"kubectl -n {job.namespace} describe pod {attempt.pod}",
+        retryable=True,
+    )
+
+
+def _silent(job: JobSeen, attempt: Attempt) -> Fault:
+    return _lost(job, f"pod {attempt.pod} ended with exit code {attempt.exit_code} and said nothing: {attempt.words}")
+
+
+def _lost(job: JobSeen, detail: str) -> Fault:
+    return Fault(
+        reason=Reason.JOB_LOST,
+        message="The Job ended without a report",
+        detail=detail,
+        hint=f"kubectl -n {job.namespace} logs job/{job.name}; kubectl -n {job.namespace} describe job {job.name}",
+        retryable=True,
+    )

@@ -1,0 +1,297 @@
+"""Room `rules`: the whole status of a BackupPolicy from what is seen and what it said before; called by `controller`.
+
+Pure: the same sight gives the same status. What Jobs no longer tell (their history is short) is carried over from the
+status before; the newest catalog that a worker reported is the truth about the store.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from backup_operator.api.backuppolicy import (
+    LISTED_BACKUPS,
+    ActiveBackup,
+    BackupPolicyStatus,
+    BackupRecord,
+    FailedBackup,
+    ListedBackup,
+    StorageStatus,
+)
+from backup_operator.api.meta import size_in_words
+from backup_operator.contract.report import BackupLine, Catalog, Fault, Report, StorageUse
+from backup_operator.rules.conditions import (
+    Finding,
+    Runs,
+    ScheduleSeen,
+    as_conditions,
+    finding_in,
+    fresh,
+    fresh_until,
+    last_run_succeeded,
+    ready,
+    scheduled,
+)
+from backup_operator.rules.runs import JobSeen, JobState, Verdict, verdict_of
+from backup_operator.vocabulary.choices import Outcome
+from backup_operator.vocabulary.conditions import ConditionType
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A policy and everything in the cluster that says something about it."""
+
+    namespace: str
+    name: str
+    generation: int
+    store: str
+    """Claim and path of the store, `claim:path`; the Jobs below are of this store only."""
+    accepted: Finding
+    schedule: ScheduleSeen
+    rpo: timedelta | None
+    """The freshness limit; None while the spec cannot be read."""
+    source_words: str = ""
+    retention_words: str = ""
+    backups: tuple[JobSeen, ...] = ()
+    inventories: tuple[JobSeen, ...] = ()
+
+
+def next_status(before: BackupPolicyStatus, sight: Sight, now: datetime) -> BackupPolicyStatus:
+    """What the status should say now."""
+    known = before if before.store in (None, sight.store) else _of_another_store(before)
+    verdicts = _verdicts(sight.backups)
+    stored = _stored(known, sight, verdicts)
+    runs = Runs(
+        namespace=sight.namespace,
+        cronjob=sight.schedule.name,
+        last_good=stored.last_successful_backup,
+        last_failed=_last_failed(known, sight.backups, verdicts),
+        active=_active(sight.backups),
+        next_run_at=None if sight.schedule.suspended else sight.schedule.next_run_at,
+        inventory_words=_inventory_words(sight.inventories),
+    )
+    findings = _findings(before, sight, runs, now)
+    return stored.model_copy(
+        update={
+            "observed_generation": sight.generation,
+            "conditions": as_conditions(findings, before.conditions, generation=sight.generation, now=now),
+            "last_failed_backup": runs.last_failed,
+            "active_backup": runs.active,
+            "next_backup_at": runs.next_run_at,
+            "source": sight.source_words or before.source,
+            "keeps": sight.retention_words or before.keeps,
+            "size": size_in_words(runs.last_good.size_bytes) if runs.last_good else None,
+            "message": findings[ConditionType.READY].message,
+        }
+    )
+
+
+def wake_up_at(status: BackupPolicyStatus, rpo: timedelta | None) -> datetime | None:
+    """When the status changes without anything happening: Fresh runs out, or the next run becomes the one after."""
+    moments = [status.next_backup_at]
+    if rpo is not None:
+        moments.append(fresh_until(status.last_successful_backup, rpo))
+        if status.active_backup is not None:
+            moments.append(status.active_backup.since + rpo)
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def catalog_is_known(status: BackupPolicyStatus, store: str) -> bool:
+    """Whether the status was made from the catalog of this very store."""
+    return status.store == store and status.backup_count is not None
+
+
+def report_was_lost(status: BackupPolicyStatus, jobs: Iterable[JobSeen]) -> JobSeen | None:
+    """The newest good Job when its report is gone and the status does not hold its backup: the store must be read."""
+    good = [job for job in jobs if job.state is JobState.COMPLETE]
+    newest = max(good, key=lambda job: job.created_at, default=None)
+    if newest is None or _good_report(newest) is not None:
+        return None
+    last = status.last_successful_backup
+    return newest if last is None or last.started_at < newest.created_at - _CLOCK_SKEW else None
+
+
+_CLOCK_SKEW = timedelta(minutes=1)
+
+
+def _findings(before: BackupPolicyStatus, sight: Sight, runs: Runs, now: datetime) -> dict[ConditionType, Finding]:
+    parts = {
+        ConditionType.ACCEPTED: sight.accepted,
+        ConditionType.SCHEDULED: scheduled(sight.schedule, sight.accepted),
+        ConditionType.LAST_RUN_SUCCEEDED: last_run_succeeded(runs),
+    }
+    freshness = finding_in(before.conditions, ConditionType.FRESH) if sight.rpo is None else fresh(runs, sight.rpo, now)
+    if freshness is not None:
+        parts[ConditionType.FRESH] = freshness
+    return {ConditionType.READY: ready(parts), **parts}
+
+
+def _of_another_store(before: BackupPolicyStatus) -> BackupPolicyStatus:
+    """What stays known when the store has changed: nothing about backups."""
+    return BackupPolicyStatus(conditions=before.conditions, source=before.source, keeps=before.keeps)
+
+
+def _verdicts(jobs: Iterable[JobSeen]) -> list[Verdict]:
+    """What each Job says, from old to new."""
+    found = (verdict_of(job) for job in jobs)
+    return sorted((one for one in found if one is not None), key=lambda one: one.created_at)
+
+
+def _stored(before: BackupPolicyStatus, sight: Sight, verdicts: list[Verdict]) -> BackupPolicyStatus:
+    """The part of the status that speaks of the store."""
+    reports = [one.report for one in verdicts if one.report] + _inventory_reports(sight.inventories)
+    fresh_reports = sorted((one for one in reports if _not_older(one, before)), key=lambda one: one.completed_at)
+    status = before.model_copy(update={"store": sight.store})
+    for report in fresh_reports:
+        status = _with_report(status, report)
+    return status
+
+
+def _inventory_reports(inventories: Iterable[JobSeen]) -> list[Report]:
+    return [report for job in inventories if (report := _good_report(job)) is not None]
+
+
+def _good_report(job: JobSeen) -> Report | None:
+    reports = (one.report for one in reversed(job.attempts) if one.report is not None)
+    return next((report for report in reports if report.outcome is Outcome.SUCCEEDED), None)
+
+
+def _not_older(report: Report, before: BackupPolicyStatus) -> bool:
+    """Whether a report may say something about the store that the status does not know."""
+    last = before.last_successful_backup
+    return last is None or _to_the_second(report.completed_at) >= last.completed_at
+
+
+def _with_report(status: BackupPolicyStatus, report: Report) -> BackupPolicyStatus:
+    changes: dict[str, object] = {}
+    if report.storage is not None:
+        changes |= {"storage": _storage(report.storage), "used": _used_words(report.storage)}
+    if report.catalog is not None:
+        changes |= _catalog_fields(report.catalog)
+    if report.backup is not None and report.outcome is Outcome.SUCCEEDED:
+        changes["last_successful_backup"] = backup_record(report.backup)
+    elif report.catalog is not None and (report.catalog.backups or not report.catalog.count):
+        newest = next((line for line in report.catalog.backups if line.verified), None)
+        changes["last_successful_backup"] = newest and backup_record(newest)
+    return status.model_copy(update=changes)
+
+
+def _catalog_fields(catalog: Catalog) -> dict[str, object]:
+    return {
+        "backups": tuple(_listed(line) for line in catalog.backups[:LISTED_BACKUPS]),
+        "backup_count": catalog.count,
+        "oldest_backup_at": catalog.oldest_at and _to_the_second(catalog.oldest_at),
+    }
+
+
+def backup_record(line: BackupLine) -> BackupRecord:
+    """A line of the catalog as the status shows it."""
+    return BackupRecord(
+        name=line.name,
+        started_at=_to_the_second(line.started_at),
+        completed_at=_to_the_second(line.completed_at),
+        duration_seconds=round((line.completed_at - line.started_at).total_seconds()),
+        size_bytes=line.size_bytes,
+        rows=line.rows,
+        keys=line.keys,
+        verified=line.verified,
+    )
+
+
+def _listed(line: BackupLine) -> ListedBackup:
+    return ListedBackup(
+        name=line.name,
+        time=_to_the_second(line.started_at),
+        size=size_in_words(line.size_bytes),
+        size_bytes=line.size_bytes,
+        rows=line.rows,
+        keys=line.keys,
+        verified=line.verified,
+    )
+
+
+def _storage(use: StorageUse) -> StorageStatus:
+    return StorageStatus(
+        used_bytes=use.used_bytes,
+        capacity_bytes=use.capacity_bytes,
+        used_percent=use.used_percent,
+        store_bytes=use.store_bytes,
+    )
+
+
+def _used_words(use: StorageUse) -> str:
+    return f"{use.used_percent} % of {size_in_words(use.capacity_bytes)}"
+
+
+def _last_failed(before: BackupPolicyStatus, jobs: Iterable[JobSeen], verdicts: list[Verdict]) -> FailedBackup | None:
+    """The newest run that failed; what the status says of a Job that is still there is judged anew."""
+    earlier = before.last_failed_backup
+    with_pods = {job.name for job in jobs if job.attempts}
+    failed = [
+        _kept_record(earlier, one, one.fault, knows_pods=one.job in with_pods)
+        for one in verdicts
+        if one.fault is not None
+    ]
+    if earlier is not None and earlier.job_name not in {job.name for job in jobs}:
+        failed.append(earlier)
+    return max(failed, key=_moment, default=None)
+
+
+def _kept_record(earlier: FailedBackup | None, verdict: Verdict, fault: Fault, *, knows_pods: bool) -> FailedBackup:
+    """The verdict as a record; what the status said while the pods were there is better than a Job alone can say.
+
+    A Job over its deadline has deleted its pod: whether the worker had reported, or the pod never started because its
+    image or its claim was missing, is known from the status only.
+    """
+    record = _failed_record(verdict, fault)
+    if earlier is None or earlier.job_name != verdict.job or knows_pods or not verdict.over:
+        return record
+    return earlier.model_copy(update={"completed_at": earlier.completed_at or record.completed_at})
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+def _moment(failed: FailedBackup) -> datetime:
+    return failed.completed_at or failed.started_at or _LONG_AGO
+
+
+def _failed_record(verdict: Verdict, fault: Fault) -> FailedBackup:
+    started = _to_the_second(verdict.started_at)
+    ended = verdict.completed_at and _to_the_second(verdict.completed_at)
+    return FailedBackup(
+        name=(verdict.report.run or None) if verdict.report else None,
+        started_at=started,
+        completed_at=ended,
+        duration_seconds=round((ended - started).total_seconds()) if ended else None,
+        reason=fault.reason,
+        message=_fault_words(fault),
+        hint=fault.hint or None,
+        job_name=verdict.job,
+    )
+
+
+def _fault_words(fault: Fault) -> str:
+    if not fault.detail or fault.detail in fault.message:
+        return fault.message
+    return f"{fault.message.rstrip('.')}: {fault.detail}"
+
+
+def _active(jobs: Iterable[JobSeen]) -> ActiveBackup | None:
+    going = [job for job in jobs if job.state is JobState.ACTIVE]
+    newest = max(going, key=lambda job: job.created_at, default=None)
+    return ActiveBackup(job_name=newest.name, since=newest.created_at) if newest else None
+
+
+def _inventory_words(inventories: Iterable[JobSeen]) -> str:
+    """Why the store's catalog could not be read; empty when nothing is known to be wrong."""
+    newest = max(inventories, key=lambda job: job.created_at, default=None)
+    verdict = verdict_of(newest) if newest is not None else None
+    if verdict is None or verdict.fault is None:
+        return ""
+    hint = f" Hint: {verdict.fault.hint}." if verdict.fault.hint else ""
+    return f"{verdict.fault.reason.value}: {_fault_words(verdict.fault).rstrip('.')}.{hint}"
+
+
+def _to_the_second(moment: datetime) -> datetime:
+    """As the API server keeps times; equal statuses must stay equal."""
+    return moment.astimezone(UTC).replace(microsecond=0)
