@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from backup_operator.api.check import Checks
@@ -158,8 +158,8 @@ class FailedBackup(StatusPart):
     """When it ended."""
     duration_seconds: int | None = None
     """How long it took."""
-    reason: Reason
-    """Why it failed, in one word."""
+    reason: Annotated[Reason, WithJsonSchema({"type": "string"})]
+    """Why it failed, in one word; the README has the table of reasons."""
     message: str
     """Why it failed, in a sentence."""
     hint: str | None = None
@@ -284,5 +284,10 @@ class BackupPolicy(BaseModel):
 
 
 def status_in(raw: Mapping[str, Any]) -> BackupPolicyStatus:
-    """The status of an object as the API server gives it. Raises: pydantic.ValidationError."""
-    return BackupPolicyStatus.model_validate(raw.get("status") or {})
+    """The status of an object as the API server gives it, without the fields that another version wrote otherwise."""
+    fields = dict(raw.get("status") or {})
+    try:
+        return BackupPolicyStatus.model_validate(fields)
+    except ValidationError as exc:
+        unreadable = {fault["loc"][0] for fault in exc.errors()}
+    return BackupPolicyStatus.model_validate({name: fields[name] for name in fields if name not in unreadable})

@@ -141,13 +141,21 @@ def openapi_schema(model: type[BaseModel]) -> dict[str, Any]:
     generated = model.model_json_schema(by_alias=True, schema_generator=_DefaultsAsUsersWriteThem)
     properties = generated["properties"]
     parts = {name: _structural(properties[name], generated["$defs"]) for name in ("spec", "status")}
-    parts["status"].pop("default", None)
+    parts["status"] = _without_defaults(parts["status"])
     return {
         "description": generated["description"],
         "type": "object",
         "required": ["spec"],
         "properties": {**_OBJECT_PROPERTIES, **parts},
     }
+
+
+def _without_defaults(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a status: what the operator does not know, the API server does not fill in."""
+    kept = {key: value for key, value in schema.items() if key != "default"}
+    if "properties" in kept:
+        kept["properties"] = {name: _without_defaults(field) for name, field in kept["properties"].items()}
+    return {**kept, "items": _without_defaults(kept["items"])} if "items" in kept else kept
 
 
 _OBJECT_PROPERTIES: dict[str, Any] = {
