@@ -5,7 +5,7 @@ A snapshot is a plain value, so that a difference is shown by pytest as a differ
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,7 @@ def assert_databases_are_equal(source: PostgresDatabase, restored: PostgresDatab
     assert restored.schema().splitlines() == source.schema().splitlines()
 
 
+_BATCH = 1000
 RedisKey = tuple[str, Any, int, Any]
 """Type, value, time of expiry in ms since 1970 (-1: none), and times of expiry of a hash's fields."""
 
@@ -86,10 +87,9 @@ def redis_contents(client: redis.Redis) -> dict[str, Any]:
     """Every key of every database by `N:key`, and the function libraries; the whole content is held in memory."""
     found: dict[str, Any] = {"functions": _functions(client)}
     for number in _databases(client):
-        client.execute_command("SELECT", number)
-        for key in client.scan_iter(count=1000):
-            found[f"{number}:{key!r}"] = _read_key(client, key)
-    client.execute_command("SELECT", 0)
+        keys = _keys(client, number)
+        for start in range(0, len(keys), _BATCH):
+            found |= _read_keys(_Database(client, number), keys[start : start + _BATCH])
     return found
 
 
@@ -114,30 +114,63 @@ def _functions(client: redis.Redis) -> list[Any]:
     return sorted((_plain(library) for library in client.execute_command("FUNCTION", "LIST", "WITHCODE")), key=repr)
 
 
-def _read_key(client: redis.Redis, key: bytes) -> RedisKey:
-    kind = bytes(client.execute_command("TYPE", key)).decode()
-    expires_at_ms = int(client.execute_command("PEXPIRETIME", key))
-    return kind, _READERS[kind](client, key), expires_at_ms, _field_expiry(client, key) if kind == "hash" else None
+@dataclass(frozen=True)
+class _Database:
+    """One numbered database; commands go in a batch, so that a distant server costs one journey, not thousands."""
+
+    client: redis.Redis
+    number: int
+
+    def ask(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The answers in order. Raises: redis.ResponseError."""
+        pipe = self.client.pipeline(transaction=False)
+        # a batch takes any connection of the pool, so it names its database itself and leaves 0 behind
+        for command in (("SELECT", self.number), *commands, ("SELECT", 0)):
+            pipe.execute_command(*command)
+        return list(pipe.execute())[1:-1]
 
 
-def _read_hash(client: redis.Redis, key: bytes) -> Any:
-    flat = client.execute_command("HGETALL", key)
-    return flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+def _keys(client: redis.Redis, number: int) -> list[bytes]:
+    return sorted(_Database(client, number).ask([("KEYS", "*")])[0])
 
 
-def _field_expiry(client: redis.Redis, key: bytes) -> Any:
-    """Fields can expire by themselves from Redis 7.4 on; older servers do not know the command."""
-    fields = sorted(client.hkeys(key))
-    try:
-        times = client.execute_command("HPEXPIRETIME", key, "FIELDS", len(fields), *fields)
-    except redis.ResponseError:
-        return None
-    return {field: at for field, at in zip(fields, times, strict=True) if at != -1}
+def _read_keys(database: _Database, keys: Sequence[bytes]) -> dict[str, RedisKey]:
+    kinds = [bytes(kind).decode() for kind in database.ask([("TYPE", key) for key in keys])]
+    expiries = database.ask([("PEXPIRETIME", key) for key in keys])
+    values = database.ask([_READERS[kind](key) for kind, key in zip(kinds, keys, strict=True)])
+    fields = _field_expiries(database, [key for kind, key in zip(kinds, keys, strict=True) if kind == "hash"])
+    return {
+        f"{database.number}:{key!r}": (kind, _comparable(kind, value), int(expiry), fields.get(key))
+        for key, kind, value, expiry in zip(keys, kinds, values, expiries, strict=True)
+    }
 
 
-def _read_stream(client: redis.Redis, key: bytes) -> Any:
-    described = _plain(client.execute_command("XINFO", "STREAM", key, "FULL", "COUNT", 0))
-    return _without_layout(described)
+def _comparable(kind: str, value: Any) -> Any:
+    """A value in an order of its own: sets and hashes have none."""
+    match kind:
+        case "set":
+            return sorted(value)
+        case "hash":
+            return value if isinstance(value, dict) else dict(zip(value[::2], value[1::2], strict=True))
+        case "stream":
+            return _without_layout(_plain(value))
+    return _plain(value)
+
+
+def _field_expiries(database: _Database, keys: Sequence[bytes]) -> dict[bytes, Any]:
+    """Times of expiry of the fields of these hashes: from Redis 7.4 on fields can expire by themselves."""
+    if not keys or not _knows(database.client, "HPEXPIRETIME"):
+        return {}
+    fields = [sorted(names) for names in database.ask([("HKEYS", key) for key in keys])]
+    questions = [("HPEXPIRETIME", key, "FIELDS", len(names), *names) for key, names in zip(keys, fields, strict=True)]
+    return {
+        key: {name: at for name, at in zip(names, times, strict=True) if at != -1}
+        for key, names, times in zip(keys, fields, database.ask(questions), strict=True)
+    }
+
+
+def _knows(client: redis.Redis, command: str) -> bool:
+    return bool(_Database(client, 0).ask([("COMMAND", "LIST", "FILTERBY", "PATTERN", command.lower())])[0])
 
 
 def _without_layout(described: Any) -> Any:
@@ -157,10 +190,10 @@ def _plain(reply: Any) -> Any:
 
 
 _READERS: dict[str, Any] = {
-    "string": lambda client, key: client.execute_command("GET", key),
-    "list": lambda client, key: client.execute_command("LRANGE", key, 0, -1),
-    "set": lambda client, key: sorted(client.execute_command("SMEMBERS", key)),
-    "zset": lambda client, key: _plain(client.execute_command("ZRANGE", key, 0, -1, "WITHSCORES")),
-    "hash": _read_hash,
-    "stream": _read_stream,
+    "string": lambda key: ("GET", key),
+    "list": lambda key: ("LRANGE", key, 0, -1),
+    "set": lambda key: ("SMEMBERS", key),
+    "zset": lambda key: ("ZRANGE", key, 0, -1, "WITHSCORES"),
+    "hash": lambda key: ("HGETALL", key),
+    "stream": lambda key: ("XINFO", "STREAM", key, "FULL", "COUNT", 0),
 }
