@@ -45,6 +45,7 @@ _SHAPES: dict[ArtifactKind, _Shape] = {
     ArtifactKind.POSTGRES_PLAIN: _Shape(SourceKind.POSTGRES, "backup", ".sql"),
     ArtifactKind.POSTGRES_CUSTOM: _Shape(SourceKind.POSTGRES, "backup", ".dump"),
     ArtifactKind.POSTGRES_GLOBALS: _Shape(SourceKind.POSTGRES, "globals", ".sql"),
+    ArtifactKind.POSTGRES_PROVIDER_DATA: _Shape(SourceKind.POSTGRES, "auth_storage", ".sql"),
     ArtifactKind.REDIS_RDB: _Shape(SourceKind.REDIS, "redis", ".rdb"),
 }
 

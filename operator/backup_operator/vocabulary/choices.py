@@ -57,6 +57,7 @@ class ArtifactKind(StrEnum):
     POSTGRES_PLAIN = "PostgresPlain"
     POSTGRES_CUSTOM = "PostgresCustom"
     POSTGRES_GLOBALS = "PostgresGlobals"
+    POSTGRES_PROVIDER_DATA = "PostgresProviderData"
     REDIS_RDB = "RedisRdb"
 
 
