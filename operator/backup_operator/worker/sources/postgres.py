@@ -1,0 +1,223 @@
+"""Room `worker.sources`: the PostgreSQL source; called by `worker.backup`.
+
+preflight:  URL -> login -> connect -> server, client, catalog, filters, permissions
+dumps:      pg_dump (plain or custom) | rows of the provider's schemas | pg_dumpall for the roles
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from backup_operator.contract.order import PostgresOrder
+from backup_operator.vocabulary.choices import ArtifactKind, DumpFormat
+from backup_operator.vocabulary.reasons import Reason
+from backup_operator.worker.errors import SourceError, WorkerError
+from backup_operator.worker.process import Finished
+from backup_operator.worker.secrets import read_secret
+from backup_operator.worker.sources.base import Dump, SourceFacts
+from backup_operator.worker.sources.postgres_catalog import Catalog, read_catalog
+from backup_operator.worker.sources.postgres_clients import Client, installed_clients, pick_client
+from backup_operator.worker.sources.postgres_connection import Login, make_login
+from backup_operator.worker.sources.postgres_dumps import ProgramDump
+from backup_operator.worker.sources.postgres_faults import connection_fault, dump_fault
+from backup_operator.worker.sources.postgres_filters import Selection, select
+from backup_operator.worker.sources.postgres_preflight import (
+    Server,
+    blockers,
+    database_size_bytes,
+    read_server,
+    refuse_another_database,
+    refuse_transaction_pooler,
+    refuse_transaction_pooler_port,
+    refuse_unreadable,
+)
+from backup_operator.worker.sources.postgres_url import parse_url
+from backup_operator.worker.sources.supabase import ProviderPlan, plan_provider
+
+CLIENTS_ROOT = Path("/usr/lib/postgresql")
+_APPLICATION = "backup-operator"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What preflight found out, for the dumps."""
+
+    login: Login
+    server: Server
+    client: Client
+    catalog: Catalog
+    selection: Selection
+    provider: ProviderPlan | None
+
+
+class PostgresSource:
+    """One PostgreSQL database. `scratch` is a private directory for the password file."""
+
+    def __init__(
+        self,
+        order: PostgresOrder,
+        *,
+        scratch: Path,
+        clients_root: Path = CLIENTS_ROOT,
+        application: str = _APPLICATION,
+    ) -> None:
+        self._order = order
+        self._scratch = scratch
+        self._clients_root = clients_root
+        self._application = application
+        self._login: Login | None = None
+        self._found: _Found | None = None
+        self._snapshot_holder: psycopg.Connection | None = None
+        self._snapshot = ""
+
+    def preflight(self) -> SourceFacts:
+        """Connect, look at version, permissions and filters. Raises: SourceError, SecretMissing."""
+        login, warnings = self._make_login()
+        connection = login.connect()
+        try:
+            with_host = login.with_parameters(host=connection.info.host, port=str(connection.info.port))
+            self._found = self._look(connection, with_host)
+            facts = self._facts(connection, self._found, warnings)
+            self._hold_snapshot_if_needed(connection, self._found)
+        except psycopg.Error as exc:
+            raise connection_fault(exc, login.place) from exc
+        finally:
+            if self._snapshot_holder is None:
+                connection.close()
+        return facts
+
+    def dumps(self) -> Sequence[Dump]:
+        """The main dump, then rows of the provider's schemas, then the roles, as the order asks for them."""
+        found = self._found
+        if found is None:
+            raise RuntimeError("dumps() is called after preflight()")
+        dumps = [self._main_dump(found)]
+        if found.provider is not None and found.provider.rows_of:
+            dumps.append(self._provider_dump(found, found.provider))
+        if self._order.globals:
+            dumps.append(self._globals_dump(found))
+        return dumps
+
+    def close(self) -> None:
+        """Close the connection that holds the snapshot, remove the password file."""
+        if self._snapshot_holder is not None:
+            self._snapshot_holder.close()
+            self._snapshot_holder = None
+        if self._login is not None:
+            self._login.password_file.unlink(missing_ok=True)
+
+    def _make_login(self) -> tuple[Login, tuple[str, ...]]:
+        secret = self._order.url
+        text, warnings = read_secret(secret)
+        url = parse_url(text.strip(), secret.described)
+        login = make_login(url, self._order.tls, self._scratch, application=self._application, secret=secret.described)
+        self._login = login
+        refuse_transaction_pooler_port(login.place)
+        return login, (*warnings, *url.warnings)
+
+    def _look(self, connection: psycopg.Connection, login: Login) -> _Found:
+        server = read_server(connection)
+        refuse_another_database(server, login.place)
+        refuse_transaction_pooler(connection, login)
+        client = pick_client(installed_clients(self._clients_root), server.number, server.version)
+        catalog = read_catalog(connection)
+        provider = plan_provider(self._order.profile, login.place.host, catalog)
+        selection = select(self._order, catalog, provider.schemas if provider else ())
+        refuse_unreadable(catalog, selection, login.place)
+        return _Found(login, server, client, catalog, selection, provider)
+
+    def _facts(self, connection: psycopg.Connection, found: _Found, warnings: tuple[str, ...]) -> SourceFacts:
+        server, catalog = found.server, found.catalog
+        encrypted = connection.pgconn.ssl_in_use
+        if not encrypted:
+            warnings += (f"The connection to {found.login.place.server} is not encrypted (no TLS).",)
+        if found.provider is not None:
+            warnings += found.provider.warnings
+        return SourceFacts(
+            server={
+                "version": server.version,
+                "database": server.database,
+                "encoding": server.encoding,
+                "collation": server.collation,
+                "characterType": server.character_type,
+                "inRecovery": server.in_recovery,
+                "extensions": {extension.name: extension.version for extension in catalog.extensions},
+                "roles": list(catalog.roles),
+                "largeObjects": catalog.large_objects,
+                "schemas": list(found.selection.schemas),
+                **(found.provider.facts if found.provider else {}),
+            },
+            client={"tool": "pg_dump", "version": found.client.version()},
+            encrypted_connection=encrypted,
+            estimated_bytes=database_size_bytes(connection),
+            warnings=warnings,
+        )
+
+    def _hold_snapshot_if_needed(self, connection: psycopg.Connection, found: _Found) -> None:
+        """Two dumps of one run see the same rows: a transaction that stays open lends them its snapshot."""
+        if found.provider is None or not found.provider.rows_of:
+            return
+        connection.execute("set idle_in_transaction_session_timeout = 0")
+        connection.execute("set statement_timeout = 0")
+        connection.execute("begin isolation level repeatable read, read only")
+        row = connection.execute("select pg_export_snapshot()").fetchone()
+        self._snapshot = str(row[0]) if row else ""
+        self._snapshot_holder = connection
+
+    def _main_dump(self, found: _Found) -> ProgramDump:
+        custom = self._order.format is DumpFormat.CUSTOM
+        options = ["--format=custom", "--compress=0"] if custom else ["--format=plain"]
+        if found.provider is not None:
+            options += found.provider.options
+        kind = ArtifactKind.POSTGRES_CUSTOM if custom else ArtifactKind.POSTGRES_PLAIN
+        return self._pg_dump(found, kind, [*options, "--blobs", *found.selection.options()])
+
+    def _provider_dump(self, found: _Found, provider: ProviderPlan) -> ProgramDump:
+        return self._pg_dump(
+            found,
+            ArtifactKind.POSTGRES_PROVIDER_DATA,
+            ["--format=plain", "--data-only", *provider.row_options()],
+            provider.preamble,
+        )
+
+    def _pg_dump(self, found: _Found, kind: ArtifactKind, options: list[str], preamble: bytes = b"") -> ProgramDump:
+        argv = [
+            found.client.pg_dump,
+            f"--dbname={found.login.conninfo}",
+            "--no-password",
+            f"--lock-wait-timeout={self._order.lock_timeout_seconds * 1000}",
+            *([f"--snapshot={self._snapshot}"] if self._snapshot else []),
+            *options,
+        ]
+        return ProgramDump(kind, argv, self._scratch, found.client, self._explain, preamble)
+
+    def _globals_dump(self, found: _Found) -> ProgramDump:
+        argv = [
+            found.client.pg_dumpall,
+            f"--dbname={found.login.conninfo}",
+            f"--database={found.server.database}",
+            "--no-password",
+            "--globals-only",
+            f"--lock-wait-timeout={self._order.lock_timeout_seconds * 1000}",
+            *([] if found.server.reads_passwords else ["--no-role-passwords"]),
+        ]
+        return ProgramDump(ArtifactKind.POSTGRES_GLOBALS, argv, self._scratch, found.client, self._explain)
+
+    def _explain(self, finished: Finished) -> WorkerError:
+        """Why a client program failed; for a lock, who holds it."""
+        if self._found is None:
+            raise RuntimeError("a dump runs after preflight()")
+        fault = dump_fault(finished, self._found.login.place)
+        if fault.reason is Reason.LOCK_TIMEOUT:
+            fault.detail = self._blockers(self._found.login) or fault.detail
+        return fault
+
+    def _blockers(self, login: Login) -> str:
+        try:
+            with login.connect() as connection:
+                return blockers(connection)
+        except (SourceError, psycopg.Error):
+            # the lock is the news; that nobody can say who holds it is not
+            return ""

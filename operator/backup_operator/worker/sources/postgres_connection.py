@@ -1,0 +1,112 @@
+"""Room `worker.sources`: connects to PostgreSQL, in this process and for pg_dump; called by `sources.postgres*`.
+
+The password is in one file of mode 0600 in the scratch directory, which libpq reads (`passfile`); all else is a
+connection string.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from backup_operator.contract.order import PostgresTls
+from backup_operator.vocabulary.choices import TlsMode
+from backup_operator.worker.secrets import secret_path
+from backup_operator.worker.sources.postgres_faults import Place, connection_fault
+from backup_operator.worker.sources.postgres_url import PostgresUrl
+
+_CONNECT_TIMEOUT_SECONDS = 15
+_SSL_MODES = {
+    TlsMode.DISABLE: "disable",
+    TlsMode.PREFER: "prefer",
+    TlsMode.REQUIRE: "require",
+    TlsMode.VERIFY_CA: "verify-ca",
+    TlsMode.VERIFY_FULL: "verify-full",
+}
+_SYSTEM_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
+_KEEPALIVES = {"keepalives": "1", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "6"}
+
+
+@dataclass(frozen=True)
+class Login:
+    """How to connect: libpq's parameters, without the password."""
+
+    parameters: Mapping[str, str]
+    password_file: Path
+    secret: str
+    """How a person calls the secret with the URL."""
+
+    @property
+    def place(self) -> Place:
+        """What messages name."""
+        return Place(
+            host=self.parameters["host"],
+            port=int(self.parameters["port"].split(",")[0]),
+            database=self.parameters["dbname"],
+            user=self.parameters["user"],
+            secret=self.secret,
+        )
+
+    @property
+    def conninfo(self) -> str:
+        """A connection string that may stand in a command line: it holds no password."""
+        return make_conninfo("", **{**self.parameters, "passfile": str(self.password_file)})
+
+    def with_parameters(self, **changed: str) -> "Login":
+        """The same login with other parameters."""
+        return Login({**self.parameters, **changed}, self.password_file, self.secret)
+
+    def connect(self) -> psycopg.Connection:
+        """A connection in autocommit mode. Raises: SourceError with the reason why not."""
+        try:
+            return psycopg.connect(self.conninfo, autocommit=True)
+        except psycopg.Error as exc:
+            raise connection_fault(exc, self.place) from exc
+
+
+def make_login(url: PostgresUrl, tls: PostgresTls, scratch: Path, *, application: str, secret: str) -> Login:
+    """The login for this URL; writes the password file. Raises: SecretMissing for the CA."""
+    parameters = {
+        "connect_timeout": str(_CONNECT_TIMEOUT_SECONDS),
+        **_KEEPALIVES,
+        **url.options,
+        **_tls_parameters(url.options, tls),
+        "host": ",".join(host for host, _ in url.hosts),
+        "port": ",".join(str(port) for _, port in url.hosts),
+        "user": url.user,
+        "dbname": url.database,
+        "application_name": application,
+        "gssencmode": "disable",
+        "client_encoding": "UTF8",
+    }
+    return Login(parameters, _write_password_file(scratch, url.password), secret)
+
+
+def _tls_parameters(options: Mapping[str, str], tls: PostgresTls) -> dict[str, str]:
+    """What the order says about TLS, above what the URL says."""
+    found: dict[str, str] = {}
+    if tls.mode is not None:
+        found["sslmode"] = _SSL_MODES[tls.mode]
+    if tls.ca is not None:
+        found["sslrootcert"] = str(secret_path(tls.ca))
+        if tls.mode is None and options.get("sslmode", "prefer") in ("allow", "prefer", "require"):
+            # who names an authority wants the server checked against it
+            found["sslmode"] = "verify-full"
+    mode = found.get("sslmode", options.get("sslmode"))
+    checks = mode in ("verify-ca", "verify-full")
+    if checks and "sslrootcert" not in {**options, **found} and _SYSTEM_AUTHORITIES.is_file():
+        found["sslrootcert"] = str(_SYSTEM_AUTHORITIES)
+    return found
+
+
+def _write_password_file(scratch: Path, password: str) -> Path:
+    """A password file for every host and database of this run; an old one is replaced."""
+    path = scratch / "pgpass"
+    path.unlink(missing_ok=True)
+    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
+    line = f"*:*:*:*:{escaped}\n" if password else ""
+    path.touch(mode=0o600)
+    path.write_text(line, encoding="utf-8")
+    return path
