@@ -1,0 +1,69 @@
+{{- define "backup-operator.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 53 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 53 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 53 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "backup-operator.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "backup-operator.labels" -}}
+{{ include "backup-operator.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "backup-operator.serviceAccount" -}}
+{{- default (include "backup-operator.fullname" .) .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{- define "backup-operator.image" -}}
+{{- printf "%s:%s" .image.repository (default .chart.AppVersion .image.tag) -}}
+{{- end -}}
+
+{{- /* The Lease lies in a namespace that is watched: the operator must see it through its own watch. */ -}}
+{{- define "backup-operator.leaseNamespace" -}}
+{{- if .Values.watchNamespaces -}}{{ first .Values.watchNamespaces }}{{- else -}}{{ .Release.Namespace }}{{- end -}}
+{{- end -}}
+
+{{- /* What the operator may do where its policies are. No Secrets: workers mount them, the operator never reads one. */ -}}
+{{- define "backup-operator.rules" -}}
+- apiGroups: [backup.agentsflow.ai]
+  resources: [backuppolicies, restorerequests]
+  verbs: [get, list, watch]
+- apiGroups: [backup.agentsflow.ai]
+  resources: [backuppolicies/status, restorerequests/status]
+  verbs: [patch]
+- apiGroups: [batch]
+  resources: [cronjobs]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "backup-operator.fullname" . }}]
+  verbs: [list, watch]
+{{- end -}}
