@@ -170,7 +170,7 @@ def _field_expiries(database: _Database, keys: Sequence[bytes]) -> dict[bytes, A
 
 
 def _knows(client: redis.Redis, command: str) -> bool:
-    return bool(_Database(client, 0).ask([("COMMAND", "LIST", "FILTERBY", "PATTERN", command.lower())])[0])
+    return bool(_Database(client, 0).ask([("COMMAND LIST", "FILTERBY", "PATTERN", command.lower())])[0])
 
 
 def _without_layout(described: Any) -> Any:

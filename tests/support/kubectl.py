@@ -80,7 +80,7 @@ def _forwarded_port(process: "subprocess.Popen[str]") -> int:
     if process.stdout is None:
         raise ValueError("the port is read from kubectl's stdout")
     line = process.stdout.readline()
-    found = re.search(r"127\.0\.0\.1:(\d+)", line)
+    found = re.search(r"Forwarding from 127\.0\.0\.1:(\d+)", line)
     if not found:
         raise ProgramFailed(f"kubectl port-forward: {line}{process.stdout.read()}")
     return int(found[1])

@@ -69,7 +69,7 @@ def opener(name: str, claim_name: str, passphrase_secret: str) -> Manifest:
     """A pod that has the claim, the passphrase and stock programs, and nothing of ours: for opening stored files."""
     script = (SCRIPTS / "servers.sh").read_text()
     container = {
-        "command": ["bash", "-c", script, "servers.sh", "postgres", "redis"],
+        "command": ["bash", "-c", script, "servers.sh", "postgres"],
         "securityContext": {"runAsUser": 0},
         "readinessProbe": {"exec": {"command": ["test", "-e", f"{SOCKETS}/ready"]}, "periodSeconds": 1},
         "volumeMounts": [

@@ -68,17 +68,19 @@ class Opener:
 
     @contextmanager
     def loaded_rdb(self, store: str, file: str) -> Iterator[redis.Redis]:
-        """The pod's Redis, started anew on the stored RDB."""
-        self.bash(f"{self.decrypt(store, file)} | gunzip > /data/redis/dump.rdb; chmod 0644 /data/redis/dump.rdb")
-        self.bash(f"redis-cli -s {objects.SOCKETS}/redis shutdown nosave")
-        self.bash("setpriv --reuid=redis --regid=redis --clear-groups redis-server /data/redis.conf --daemonize yes")
-        wait_until(self._redis_says, lambda said: said == "PONG", for_what="Redis has loaded the RDB")
-        with forwarded_redis(self.namespace, self.pod) as client:
-            yield client
+        """A fresh Redis in the pod that has loaded the stored RDB."""
+        start = "redis-server --dir /data/rdb --save '' --protected-mode no --daemonize yes"
+        self.bash(f"mkdir /data/rdb; {self.decrypt(store, file)} | gunzip > /data/rdb/dump.rdb; {start}")
+        try:
+            wait_until(self._redis_says, lambda said: said == "PONG", for_what="Redis has loaded the RDB")
+            with forwarded_redis(self.namespace, self.pod) as client:
+                yield client
+        finally:
+            self.bash("redis-cli shutdown nosave; rm -r /data/rdb")
 
     def _redis_says(self) -> str:
         try:
-            return self.bash(f"redis-cli -s {objects.SOCKETS}/redis ping").strip()
+            return self.bash("redis-cli ping").strip()
         except ProgramFailed as refused:
             return str(refused)
 

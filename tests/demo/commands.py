@@ -1,0 +1,81 @@
+"""The commands that the demo types, in order; the README shows some of them and a test compares. Pure."""
+
+NAMESPACE = "backup-demo"
+STORE = f"/backups/{NAMESPACE}"
+
+INSTALL = (
+    "helm upgrade --install backup-operator charts/backup-operator --namespace backup-operator --create-namespace "
+    "--set image.repository=backup-operator --set image.tag=dev "
+    "--set workerImage.repository=backup-operator-worker --set workerImage.tag=dev --wait --timeout 180s"
+)
+
+CLEAN = ("kubectl delete namespace backup-demo --ignore-not-found", "kubectl create namespace backup-demo")
+
+START = (
+    "kubectl -n backup-demo create configmap scripts --from-file=tests/support/scripts/servers.sh",
+    "kubectl -n backup-demo apply --server-side --filename=tests/demo/servers.yaml",
+    "kubectl -n backup-demo wait --for=condition=Ready pod/postgres pod/redis --timeout=120s",
+)
+
+FILL = (
+    "kubectl -n backup-demo exec postgres -- createdb --host=/run/servers --username=postgres shop",
+    "kubectl -n backup-demo exec postgres -- "
+    "pgbench --initialize --quiet --scale=5 --host=/run/servers --username=postgres shop",
+    "kubectl -n backup-demo exec -i postgres -- "
+    "psql --quiet --host=/run/servers --username=postgres --dbname=shop < tests/demo/shop.sql",
+    "kubectl -n backup-demo exec -i redis -- "
+    "sh -c 'REDISCLI_AUTH=$(cat /server/password) redis-cli' < tests/demo/sessions.txt",
+)
+
+APPLY = (
+    "kubectl -n backup-demo create secret generic app --from-env-file=tests/demo/app.env",
+    "kubectl -n backup-demo apply --server-side --filename=tests/demo/policies.yaml",
+    "kubectl -n backup-demo wait --for=condition=Scheduled bp/shop bp/sessions --timeout=60s",
+)
+
+BACK_UP = (
+    "kubectl -n backup-demo create job --from=cronjob/shop shop-now",
+    "kubectl -n backup-demo create job --from=cronjob/sessions sessions-now",
+    "kubectl -n backup-demo wait --for=condition=Complete job/shop-now job/sessions-now --timeout=300s",
+    "kubectl -n backup-demo wait --for=condition=Ready bp/shop bp/sessions --timeout=60s",
+)
+
+SHOW = ("kubectl -n backup-demo get bp", "kubectl -n backup-demo logs job/shop-now")
+
+START_OPENER = (
+    "kubectl -n backup-demo apply --server-side --filename=tests/demo/opener.yaml",
+    "kubectl -n backup-demo wait --for=condition=Ready pod/opener --timeout=120s",
+    f"kubectl -n backup-demo exec opener -- find {STORE} -type f -printf '%s %p\\n'",
+)
+
+_GPG = "gpg --batch --quiet --pinentry-mode loopback --passphrase-file /passphrase/BACKUP_ENCRYPTION_KEY --decrypt"
+
+
+def open_shop(run: str) -> tuple[str, ...]:
+    """From the stored file of a PostgreSQL run to a fresh database."""
+    load = f"{_GPG} {STORE}/shop/{run}.sql.gz.gpg | gunzip | psql --quiet --output=/dev/null --set=ON_ERROR_STOP=1 shop"
+    return (
+        "kubectl -n backup-demo exec opener -- createdb shop",
+        f"kubectl -n backup-demo exec opener -- bash -o pipefail -c '{load}'",
+        "kubectl -n backup-demo exec opener -- psql --command='SELECT count(*) AS restored_users FROM users' shop",
+    )
+
+
+def open_sessions(run: str) -> tuple[str, ...]:
+    """From the stored file of a Redis run to a fresh server."""
+    unpack = f"{_GPG} {STORE}/sessions/{run}.rdb.gz.gpg | gunzip > /data/dump.rdb"
+    return (
+        f"kubectl -n backup-demo exec opener -- bash -o pipefail -c '{unpack}'",
+        "kubectl -n backup-demo exec opener -- "
+        "redis-server --dir /data --save '' --protected-mode no --daemonize yes --logfile /data/redis.log",
+        "kubectl -n backup-demo exec opener -- redis-cli INFO keyspace",
+    )
+
+
+NEXT = (
+    "kubectl -n backup-demo get bp -o wide",
+    "kubectl -n backup-demo describe bp shop",
+    "kubectl -n backup-demo exec opener -- cat /backups/backup-demo/shop/RECOVER.md",
+    "kubectl explain bp.spec.source.postgres",
+)
+"""What a person may try when the demo is over."""
