@@ -59,3 +59,27 @@ def test_every_case_has_a_sentence_of_its_own():
     ids = [case.id for case in CASES]
 
     assert sorted(ids) == sorted(set(ids))
+
+
+def parts_of(model: type[Part]) -> set[type[Part]]:
+    """The model and every part in it."""
+    found = {model}
+    for field in model.model_fields.values():
+        found |= {part for inner in parts_in(field.annotation) for part in parts_of(inner)}
+    return found
+
+
+def parts_in(annotation: Any) -> list[type[Part]]:
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        return [annotation]
+    return [part for inner in getattr(annotation, "__args__", ()) for part in parts_in(inner)]
+
+
+def test_every_rule_has_a_case_that_it_refuses():
+    answers = " ".join(answer_of_the_model(case) for case in CASES if case.words and case.door is Door.BOTH)
+    parts = {part for model in MODELS.values() for part in parts_of(model)}
+    messages = {rule.message for part in parts for rule in part.rules}
+    messages |= {rule.message for part in parts for rule in part.transitions}
+
+    assert len(messages) > 20
+    assert sorted(message for message in messages if message not in answers) == []
