@@ -7,7 +7,8 @@ A run is named by its source and its second in UTC, and every file of a run carr
     backup_20231201_020000.json.deleting    the tombstone: the run is being deleted
     backup_20231201_020000.sql.gz.gpg       an artifact
     backup_20231201_020000.sql.gz.gpg.partial   an artifact that is still being written
-    globals_20231201_020000.sql.gz.gpg      another artifact of the same run
+    globals_20231201_020000.sql.gz.gpg      other artifacts of the same run
+    auth_storage_20231201_020000.sql.gz.gpg
 """
 
 import re

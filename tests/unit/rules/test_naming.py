@@ -60,6 +60,7 @@ def test_every_artifact_kind_has_a_name_of_its_own():
         (ArtifactKind.POSTGRES_CUSTOM, Compression.GZIP, "backup_20231201_020000.dump.gz.gpg"),
         (ArtifactKind.POSTGRES_CUSTOM, Compression.NONE, "backup_20231201_020000.dump.gpg"),
         (ArtifactKind.POSTGRES_GLOBALS, Compression.GZIP, "globals_20231201_020000.sql.gz.gpg"),
+        (ArtifactKind.POSTGRES_PROVIDER_DATA, Compression.GZIP, "auth_storage_20231201_020000.sql.gz.gpg"),
     ],
 )
 def test_artifacts_are_named_as_the_design_says(kind, compression, name):

@@ -18,7 +18,13 @@ from backup_operator.worker.store.entry import ArtifactRecord, Entry
 
 _LIMIT_BYTES = 1 << 20
 _ROLES_SHOWN = 30
-_LOADED_LATER = frozenset({ArtifactKind.POSTGRES_PLAIN, ArtifactKind.POSTGRES_CUSTOM})
+_LOADING_ORDER = (
+    ArtifactKind.POSTGRES_GLOBALS,
+    ArtifactKind.POSTGRES_PROVIDER_DATA,
+    ArtifactKind.POSTGRES_PLAIN,
+    ArtifactKind.POSTGRES_CUSTOM,
+    ArtifactKind.REDIS_RDB,
+)
 _UNPACKERS: dict[Compression, str] = {Compression.GZIP: "gunzip --force", Compression.ZSTD: "zstd --decompress --force"}
 _PACKED_SUFFIXES: dict[Compression, str] = {Compression.GZIP: ".gz", Compression.ZSTD: ".zst"}
 
@@ -110,14 +116,15 @@ def _load_postgres(entry: Entry) -> Iterator[str]:
 ## 3. Where the data goes
 
 Any PostgreSQL server at least as new as the source, and a superuser there. Tell the tools where it is, for example
-`export PGHOST=localhost PGPORT=5432 PGUSER=postgres` (the password goes into `~/.pgpass`). A **new** database is made;
-nothing that is there is touched."""
+`export PGHOST=localhost PGPORT=5432 PGUSER=postgres` (the password goes into `~/.pgpass`)."""
+    in_provider = any(artifact.kind is ArtifactKind.POSTGRES_PROVIDER_DATA for artifact in entry.artifacts)
     for artifact in _in_order(entry):
-        if artifact.kind not in _LOADED_LATER:
+        if artifact.kind is ArtifactKind.POSTGRES_GLOBALS:
             yield _load_globals(artifact)
-    for artifact in _in_order(entry):
-        if artifact.kind in _LOADED_LATER:
-            yield _load_database(artifact, entry)
+        elif artifact.kind is ArtifactKind.POSTGRES_PROVIDER_DATA:
+            yield _load_provider_data(artifact)
+        else:
+            yield _load_into_project(artifact, entry) if in_provider else _load_database(artifact, entry)
     yield _roles(entry)
 
 
@@ -133,32 +140,67 @@ psql --no-psqlrc --dbname postgres --file {_unpacked(artifact)}
 
 
 def _load_database(artifact: ArtifactRecord, entry: Entry) -> str:
-    plain = artifact.kind is ArtifactKind.POSTGRES_PLAIN
-    load = (
-        f"psql --no-psqlrc --set ON_ERROR_STOP=1 --dbname restored --file {_unpacked(artifact)}"
-        if plain
-        else f"pg_restore --exit-on-error --dbname restored {_unpacked(artifact)}"
-    )
     return f"""\
 ## The database
 
+A **new** database is made; nothing that is there is touched.
+
 ```sh
 createdb --template template0{_encoding(entry)} restored
-{load}
+{_load(artifact, "restored")}
 ```
 
 It stops at the first error. Then: `dropdb restored`, put right what it names (below), and run this block again. When it
 has gone through, count the rows and compare with the backup's (`rows_per_table` in `{entry.run}{ENTRY_SUFFIX}`):
 
-{_COUNT_ROWS}"""
+{_count_rows("restored")}"""
 
 
-_COUNT_ROWS = r"""```sh
-psql --no-psqlrc --tuples-only --dbname restored <<'SQL'
+def _load_provider_data(artifact: ArtifactRecord) -> str:
+    return f"""\
+## The provider's own rows (users, sessions, files' records)
+
+The source is a Supabase project: its `auth` and `storage` schemas belong to the provider, so this file holds their rows
+only. Load it into a **new project** of the same PostgreSQL version, which has these tables already, and *before* the
+rest, which refers to it. Set PGHOST, PGPORT and PGUSER to the new project's session pooler or direct host:
+
+```sh
+{_load(artifact, "postgres")}
+```
+
+The files themselves are not in the database: they have to be copied from the old project's storage."""
+
+
+def _load_into_project(artifact: ArtifactRecord, entry: Entry) -> str:
+    return f"""\
+## The database
+
+```sh
+{_load(artifact, "postgres")}
+```
+
+It stops at the first error: put right what it names (below). Such a project has one database and no superuser, so
+begin again with a new project. Then count the rows and compare with the backup's (`rows_per_table` in
+`{entry.run}{ENTRY_SUFFIX}`):
+
+{_count_rows("postgres")}"""
+
+
+def _load(artifact: ArtifactRecord, database: str) -> str:
+    if artifact.kind is ArtifactKind.POSTGRES_CUSTOM:
+        return f"pg_restore --exit-on-error --dbname {database} {_unpacked(artifact)}"
+    return f"psql --no-psqlrc --set ON_ERROR_STOP=1 --dbname {database} --file {_unpacked(artifact)}"
+
+
+def _count_rows(database: str) -> str:
+    return f"```sh\npsql --no-psqlrc --tuples-only --dbname {database} {_ROW_COUNTS}```"
+
+
+_ROW_COUNTS = r"""<<'SQL'
 select format('select %L, count(*) from only %I.%I', format('%I.%I', schemaname, tablename), schemaname, tablename)
     from pg_tables where schemaname not in ('pg_catalog', 'information_schema') order by 1 \gexec
 SQL
-```"""
+"""
 
 
 def _roles(entry: Entry) -> str:
@@ -251,7 +293,7 @@ and delete the decrypted files: they hold everything in the clear."""
 
 def _in_order(entry: Entry) -> Sequence[ArtifactRecord]:
     """What has to be loaded first comes first."""
-    return sorted(entry.artifacts, key=lambda artifact: artifact.kind in _LOADED_LATER)
+    return sorted(entry.artifacts, key=lambda artifact: _LOADING_ORDER.index(artifact.kind))
 
 
 def _unpacked(artifact: ArtifactRecord) -> str:
