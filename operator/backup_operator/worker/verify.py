@@ -3,6 +3,7 @@
 import os
 from typing import BinaryIO
 
+from backup_operator.vocabulary.choices import ArtifactKind
 from backup_operator.worker.errors import VerificationFailed
 from backup_operator.worker.progress import Progress
 from backup_operator.worker.sources.base import Contents, Dump
@@ -20,6 +21,8 @@ def verify_artifact(stored: BinaryIO, dump: Dump, written: Sealed, recipe: Recip
     os.posix_fadvise(stored.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     stored.seek(0)
     with dump.inspector() as inspector, unseal(stored, (recipe.passphrase,), recipe.algorithm) as plaintext:
+        word = "keys" if dump.kind is ArtifactKind.REDIS_RDB else "rows"
+        progress.counted = lambda: {word: inspector.counted}
         for block in progress.watch(plaintext):
             inspector.update(block)
         contents = inspector.finish()
