@@ -98,6 +98,17 @@ def test_what_is_no_good_backup_is_listed_apart_and_told(store):
     assert len(reading.warnings()) == 7
 
 
+def test_a_changed_passphrase_is_told_in_a_few_warnings_not_one_per_entry(store):
+    for day in range(6):
+        write_run(store, NIGHT + timedelta(days=day))
+
+    warnings = read_catalog(store, keys_of(b"a new passphrase")).warnings()
+
+    assert len(warnings) == 4
+    assert "was written under another passphrase" in warnings[0]
+    assert warnings[-1] == "… and the same of 3 more entries"
+
+
 def test_one_whole_entry_is_read_by_its_run(store):
     run = write_run(store)
 

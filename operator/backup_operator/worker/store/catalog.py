@@ -19,6 +19,8 @@ from backup_operator.worker.store.entry import ArtifactRecord, Entry, EntryKeys,
 ENTRY_LIMIT_BYTES = 32 << 20
 """More than an entry of 100,000 tables needs; a longer file is none."""
 
+WARNINGS_OF_A_KIND = 3
+
 
 @dataclass(frozen=True)
 class ListedArtifact:
@@ -210,12 +212,18 @@ def _is_old(file: FileName, explained: set[str | None]) -> bool:
 
 
 def _warnings(reading: CatalogReading) -> Iterator[str]:
-    for refusal in reading.unreadable:
-        yield f"{refusal.name} is not listed as a backup: {refusal.why}"
-    for refusal in reading.damaged:
-        yield f"{refusal.name} is no longer a backup: {refusal.why}"
+    yield from _some(f"{refusal.name} is not listed as a backup: {refusal.why}" for refusal in reading.unreadable)
+    yield from _some(f"{refusal.name} is no longer a backup: {refusal.why}" for refusal in reading.damaged)
     if reading.old:
         yield (
             f"{len(reading.old)} files without an entry lie in the store, such as {reading.old[0]}: made by the old "
             "scripts or left over; they are neither listed nor ever deleted"
         )
+
+
+def _some(sentences: Iterable[str]) -> Iterator[str]:
+    """The first few; a changed passphrase makes one for every entry."""
+    known = list(sentences)
+    yield from known[:WARNINGS_OF_A_KIND]
+    if len(known) > WARNINGS_OF_A_KIND:
+        yield f"… and the same of {len(known) - WARNINGS_OF_A_KIND} more entries"
