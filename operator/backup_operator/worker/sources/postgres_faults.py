@@ -101,7 +101,7 @@ _TABLE: tuple[_Row, ...] = (
         Reason.TLS_FAILED,
         "{server} takes connections with TLS only, or none from here.",
         "Set tls.mode to Require or VerifyFull, or allow this host in the server's pg_hba.conf.",
-        r"no pg_hba\.conf entry .*(no encryption|ssl off)(?!.*(ssl on|ssl encryption))|"
+        r"\A(?![\s\S]*(ssl on|ssl encryption))[\s\S]*no pg_hba\.conf entry .*(no encryption|ssl off)|"
         r"connection is insecure|ssl (connection )?is required|ssl required",
     ),
     _Row(
