@@ -15,7 +15,6 @@ from tests.cluster.settings import PAUSE_IMAGE
 
 SUITE = "trixie"
 PUBLISHED = f"debian:{SUITE}-slim"
-HOME_MADE = f"localhost/backup-operator-base:{SUITE}"
 MIRROR = "http://debian.example/debian"
 SOURCES = f"""Types: deb
 URIs: {MIRROR}
@@ -29,7 +28,13 @@ Suites: {SUITE}-security
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 """
-"""As in the published image."""
+APT_SETTINGS = """APT::Keep-Downloaded-Packages "false";
+DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; };
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+"""
+"""Both as in the published image."""
+HOME_MADE = f"localhost/backup-operator-base:{SUITE}-{digest([SOURCES, APT_SETTINGS])[:8]}"
 
 
 def debian(places: Places, docker: Docker) -> str:
@@ -61,7 +66,7 @@ def _make(places: Places, docker: Docker) -> None:
         )
         (root / "etc/apt/sources.list").unlink(missing_ok=True)
         (root / "etc/apt/sources.list.d/debian.sources").write_text(SOURCES)
-        (root / "etc/apt/apt.conf.d/clean").write_text('APT::Keep-Downloaded-Packages "false";\n')
+        (root / "etc/apt/apt.conf.d/docker-clean").write_text(APT_SETTINGS)
         _trust_the_machines_authorities(root)
         _drop_what_slim_has_not(root)
         _import(root, docker)

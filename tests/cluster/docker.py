@@ -1,7 +1,8 @@
 """The Docker daemon that images are built with: the machine's own, else one of ours. Used by images and `__main__`.
 
 Ours belongs to a cache directory, so its images outlive `make down`; all checkouts with that cache share it, and the
-last one to go ends it. It has no bridge and touches no firewall: builds run with `--network host`, and nothing else runs on it.
+last one to go ends it. It has no bridge and touches no firewall: builds run with `--network host`, and nothing else
+runs on it.
 """
 
 import os

@@ -29,12 +29,10 @@ SERVERS = "tests/cluster/images/servers"
 IMAGES = (
     Image("backup-operator:dev", "operator/Dockerfile", target="operator"),
     Image("backup-operator-worker:dev", "operator/Dockerfile", target="backup"),
-    Image(
-        "backup-operator-test-servers:dev", "tests/cluster/images/servers/Dockerfile", "tests/cluster/images/servers"
-    ),
+    Image("backup-operator-test-servers:dev", f"{SERVERS}/Dockerfile", context=SERVERS),
 )
-PASSED_TO_CLIENTS = ("POSTGRES_CLIENTS",)
-PASSED_TO_PIP = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
+PASSED_ON = ("PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL", "PIP_TRUSTED_HOST", "POSTGRES_CLIENTS")
+"""Variables that reach a build when they are set: pip's go to a stage that no image contains."""
 
 
 def build_all(places: Places, docker: Docker, names: Sequence[str] = ()) -> list[Image]:
@@ -47,30 +45,28 @@ def build_all(places: Places, docker: Docker, names: Sequence[str] = ()) -> list
     base = debian(places, docker)
     for image in wanted:
         _build(places, docker, image, base)
+    if docker.ours:
+        # what older builds left; two days, so that the stages of this one stay as its cache
+        docker.output("image", "prune", "--force", "--filter", "until=48h")
     return wanted
 
 
 def _build(places: Places, docker: Docker, image: Image, base: str) -> None:
-    words = build_words(image, places.checkout, base, pip_settings(os.environ))
+    words = build_words(image, places.checkout, base, os.environ)
     log = places.cache / "log" / f"build-{image.name.partition(':')[0]}.log"
     docker.run_long(f"building {image.name}", words, log)
 
 
-def build_words(image: Image, checkout: Path, base: str, pip: Mapping[str, str]) -> list[str]:
-    """The `docker` words of a build. pip's settings are build arguments of a stage that no image contains."""
+def build_words(image: Image, checkout: Path, base: str, environment: Mapping[str, str]) -> list[str]:
+    """The `docker` words of a build; values of what is passed on stay in the environment, off the command line."""
     words = ["build", "--network", "host", "--tag", image.name, "--file", str(checkout / image.dockerfile)]
     if image.target:
         words += ["--target", image.target]
     if base != PUBLISHED:
         words += ["--build-arg", f"BASE_IMAGE={base}"]
     if image.context == ".":
-        words += [word for name in sorted(pip) for word in ("--build-arg", name)]  # values come from the environment
+        words += [word for name in PASSED_ON if environment.get(name) for word in ("--build-arg", name)]
     return [*words, str(checkout / image.context)]
-
-
-def pip_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """The package index that the machine's pip is told to use, by its environment."""
-    return {name: environment[name] for name in PASSED_TO_PIP if environment.get(name)}
 
 
 def load(places: Places, docker: Docker, wanted: Sequence[Image]) -> None:

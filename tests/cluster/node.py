@@ -165,7 +165,7 @@ def restart_apiserver(places: Places, seconds: float) -> None:
 
 
 def explain(places: Places) -> str:
-    """The logs that tell why a start failed: the node's own, and those of every component that ended, else kubelet's."""
+    """The logs that tell why a start failed: the node's own, and each ended component's, else kubelet's."""
     logs = places.node / "log"
     story = (logs / "init.log").read_text(errors="replace") if (logs / "init.log").exists() else ""
     ended = {line.split(" ended with ")[0] for line in story.splitlines() if " ended with " in line}

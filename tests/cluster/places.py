@@ -1,4 +1,4 @@
-"""Where the test cluster keeps its files: `.cluster` in the checkout, and a cache outside. Used by every module here."""
+"""Where the test cluster keeps its files: `.cluster` in the checkout, and a cache. Used by every module here."""
 
 import hashlib
 import json
