@@ -79,3 +79,8 @@ NEXT = (
     "kubectl explain bp.spec.source.postgres",
 )
 """What a person may try when the demo is over."""
+
+
+def every_command() -> tuple[str, ...]:
+    """Everything that the demo types, apart from the names of the two runs."""
+    return (INSTALL, *CLEAN, *START, *FILL, *APPLY, *BACK_UP, *SHOW, *START_OPENER)

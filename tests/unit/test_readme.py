@@ -1,0 +1,69 @@
+"""Nothing in the README is only said: every block has its check, every word of the vocabulary its line."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from backup_operator.vocabulary.conditions import ConditionType
+from backup_operator.vocabulary.reasons import MEANING, Reason
+from tests.demo import commands
+from tests.support.operator import INSTALL
+from tests.support.readme import README, Block, blocks, with_table
+
+ROOT = Path(__file__).resolve().parents[2]
+MAKEFILE = (ROOT / "Makefile").read_text()
+CHECKS = {"make", "build", "demo", "environment", "apply", "run", "open"}
+"""`make`, `build`, `demo` and `environment` are checked here; `apply`, `run` and `open` by tests/e2e/test_readme.py."""
+
+
+def test_every_block_says_how_it_is_checked():
+    unchecked = [block for block in blocks() if block.check.split(" ")[0] not in CHECKS]
+    assert unchecked == []
+    assert {block.check.split(" ")[0] for block in blocks()} == CHECKS
+
+
+def test_a_block_without_a_check_is_seen():
+    assert blocks(text="text\n\n```sh\nrm -rf /\n```\n") == [Block("", "sh", "rm -rf /\n")]
+
+
+@pytest.mark.parametrize("command", [line for block in blocks("make") for line in block.commands])
+def test_a_make_command_is_a_verb_of_the_makefile(command):
+    verb = command.removeprefix("make ")
+    assert re.search(rf"^{re.escape(verb)}:.*## ", MAKEFILE, re.MULTILINE), f"{command}: no such verb"
+
+
+def test_the_demo_types_the_commands_that_the_readme_says_it_does():
+    typed = set(commands.every_command())
+    assert [line for block in blocks("demo") for line in block.commands if line not in typed] == []
+
+
+def test_demo_tests_and_makefile_install_the_chart_alike():
+    in_makefile = re.search(r"^install:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+    assert in_makefile
+    words = in_makefile[1].replace("\\\n", " ").replace("$(NAMESPACE)", "backup-operator").split()
+    assert words == commands.INSTALL.split() == list(INSTALL)
+
+
+def test_the_images_are_built_from_the_dockerfile_s_targets():
+    dockerfile = (ROOT / "operator/Dockerfile").read_text()
+    targets = [re.search(r"--target (\S+)", line) for block in blocks("build") for line in block.commands]
+    assert [found[1] for found in targets if found] == ["operator", "backup"]
+    assert all(f" AS {found[1]}\n" in dockerfile for found in targets if found)
+
+
+def test_the_environment_file_has_the_keys_that_the_policies_name():
+    keys = {line.partition("=")[0] for block in blocks("environment") for line in block.commands}
+    named = {key for block in blocks("apply") for key in re.findall(r"name: app, key: (\w+)", block.text)}
+    assert keys == named
+
+
+def test_the_table_of_reasons_is_the_vocabulary_s():
+    text = README.read_text()
+    assert text == with_table(text), "type `python -m tests.support.readme`"
+    assert set(MEANING) == set(Reason)
+
+
+def test_every_condition_is_explained():
+    lines = set(re.findall(r"^\| `(\w+)` \|", README.read_text(), re.MULTILINE))
+    assert {condition.value for condition in ConditionType} <= lines
