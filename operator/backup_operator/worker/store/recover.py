@@ -136,7 +136,7 @@ def _load_globals(artifact: ArtifactRecord) -> str:
 psql --no-psqlrc --dbname postgres --file {_unpacked(artifact)}
 ```
 
-`role … already exists` is no harm here. But such a role then gets the backup's attributes, **its password too**, that of
+`role … already exists` is no harm. But such a role then gets the backup's attributes, **its password too**, that of
 `postgres` included: from then on the source's passwords count."""
 
 
