@@ -108,6 +108,8 @@ class Cluster:
     async def connect(cls) -> Self:
         """By KUBECONFIG or ~/.kube/config where there is one, else by the pod's service account."""
         configuration = client.Configuration()
+        # Python 3.13 refuses CAs without a key usage extension, which clusters have and every other client takes
+        configuration.disable_strict_ssl_verification = True
         path = _kubeconfig()
         if path is not None:
             await _config.load_kube_config(config_file=path, client_configuration=configuration)
