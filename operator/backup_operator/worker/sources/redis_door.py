@@ -41,7 +41,7 @@ class RedisDoor:
         try:
             wire.command("SELECT", str(self.url.database))
         except ErrorReply as exc:
-            return exc.code == "NOPERM"
+            return "out of range" not in str(exc) and "invalid DB index" not in str(exc)
         return True
 
     def _connect(self) -> RedisWire:

@@ -53,6 +53,8 @@ def told_apart(url: RedisUrl, secret: SecretFile, doing: str) -> Iterator[None]:
         raise faults.of_reply(exc) from exc
     except NotRedis as exc:
         raise faults.of_answer(exc) from exc
+    except ssl.SSLEOFError as exc:
+        raise faults.of_connection(ServerClosed("the server closed the TLS connection")) from exc
     except ssl.SSLError as exc:
         raise faults.of_tls(exc) from exc
     except OSError as exc:

@@ -55,7 +55,11 @@ class RedisWire:
         """Send a command without waiting for its reply."""
         encoded = [word.encode() for word in words]
         lines = [b"*%d\r\n" % len(words), *(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded)]
-        self._socket.sendall(b"".join(lines))
+        try:
+            self._socket.sendall(b"".join(lines))
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
+            self.reply()  # raises what the server said before it closed: an error reply, or a TLS alert
+            raise
 
     def reply(self) -> bytes:
         """The next reply: a line or a bulk string. Raises: ErrorReply, NotRedis."""
