@@ -2,7 +2,6 @@
 
 python3 -m tests.cluster up                    bring the cluster up, or say that it is
 python3 -m tests.cluster images [NAME…]        build the images, and load them when the cluster is up
-python3 -m tests.cluster load [NAME…]          load built images
 python3 -m tests.cluster run [--node N] -- …   run a command inside a node
 python3 -m tests.cluster restart-apiserver [--seconds 30]
 python3 -m tests.cluster status                say what runs; exit 1 when nothing does
@@ -47,8 +46,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     verbs.add_parser("down", help="end everything, keep the caches")
     verbs.add_parser("status", help="say what runs")
     verbs.add_parser("env", help="print KUBECONFIG and PATH for a shell")
-    for verb, text in (("images", "build the images and load them"), ("load", "load built images")):
-        verbs.add_parser(verb, help=text).add_argument("names", nargs="*", metavar="NAME")
+    verbs.add_parser("images", help="build the images and load them").add_argument("names", nargs="*", metavar="NAME")
     running = verbs.add_parser("run", help="run a command inside a node")
     running.add_argument("--node", default="", help="which one, on kind")
     running.add_argument("command", nargs="+")
@@ -121,16 +119,11 @@ def build_images(places: Places, arguments: argparse.Namespace) -> int:
     if not docker.machine_daemon_answers():
         packages.provide(places, "docker")
     daemon = docker.reach(places)
-    built = images.build_all(places, daemon, arguments.names)
-    if is_running(places):
-        images.load(places, daemon, built)
-    return 0
-
-
-def load_images(places: Places, arguments: argparse.Namespace) -> int:
-    """Loads images that are built."""
-    wanted = [image for image in images.IMAGES if not arguments.names or image.name in arguments.names]
-    images.load(places, docker.reach(places), wanted)
+    # one lock around both: another checkout builds on the same daemon, under the same names
+    with exclusive(places.cache / "locks" / "images", doing="building images"):
+        built = images.build_all(places, daemon, arguments.names)
+        if is_running(places):
+            images.load(places, daemon, built)
     return 0
 
 
@@ -174,7 +167,6 @@ VERBS = {
     "up": up,
     "down": down,
     "images": build_images,
-    "load": load_images,
     "run": run,
     "restart-apiserver": restart_apiserver,
     "status": status,

@@ -154,7 +154,8 @@ def restart_apiserver(places: Places, seconds: float) -> None:
     inside_pid = (places.node / "log" / "kube-apiserver.pid").read_text().strip()
     held.touch()
     try:
-        output([*enter(places), "kill", inside_pid])
+        # SIGKILL: asked politely, it drains its watches for a minute first
+        output([*enter(places), "kill", "-KILL", inside_pid])
         with Progress(f"API server away for {seconds:.0f} s") as progress:
             until = time.monotonic() + seconds
             while time.monotonic() < until:
