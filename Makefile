@@ -12,6 +12,7 @@ NAMESPACE := backup-operator
 # cluster tools that were made for this checkout come first; on a bare machine they are the only ones
 export PATH := $(CURDIR)/.cluster/bin:$(PATH)
 export KUBECONFIG := $(CURDIR)/.cluster/kubeconfig
+export KUBECACHEDIR := $(CURDIR)/.cluster/kubectl-cache
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help demo test lint cluster images install test-unit test-integration test-e2e bench crds lock down venv

@@ -27,6 +27,7 @@ def main() -> int:
     """Runs one verb; problems are printed as message, detail, hint."""
     # a shell of root may lack these, and iptables, ip and debootstrap live there
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+    os.environ.setdefault("KUBECACHEDIR", str(here().kubectl_cache))
     arguments = parse(sys.argv[1:])
     try:
         return VERBS[arguments.verb](here(), arguments)
@@ -153,7 +154,7 @@ def status(places: Places, _: argparse.Namespace) -> int:
 
 def env(places: Places, _: argparse.Namespace) -> int:
     """Prints what a shell evaluates."""
-    say(f'export KUBECONFIG={places.kubeconfig} PATH={places.bin}:"$PATH"')
+    say(f'export KUBECONFIG={places.kubeconfig} KUBECACHEDIR={places.kubectl_cache} PATH={places.bin}:"$PATH"')
     return 0
 
 

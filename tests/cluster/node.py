@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from tests.cluster.settings import CONTAINERD_SOCKET, NODE
 MACHINE_LOCK = Path("/run/lock/backup-operator-node.lock")
 """Guards the choice of an index; every checkout of every user on the machine takes the same one."""
 READY_SECONDS = 120
+CRASHES = 6
 NAMESPACES = ("--mount", "--pid", "--net", "--ipc", "--uts")
 
 
@@ -116,6 +118,8 @@ def is_running(places: Places) -> bool:
 def _is_ready(places: Places) -> bool:
     if not is_running(places):
         raise ClusterError("the node's first process ended")
+    if doomed := crashing(_story(places)):
+        raise ClusterError(f"{doomed} ends again and again")
     kubectl = [str(places.bin / "kubectl"), f"--kubeconfig={places.kubeconfig}"]
     return all(
         succeeds([*kubectl, *words])
@@ -165,10 +169,21 @@ def restart_apiserver(places: Places, seconds: float) -> None:
     wait_until("API server coming back", lambda: _is_ready(places), seconds=READY_SECONDS)
 
 
+def crashing(story: str) -> str:
+    """Name of a component that ended too often to wait any longer, out of the node's own log; empty when there is none."""
+    ended = Counter(line.split(" ended with ")[0] for line in story.splitlines() if " ended with " in line)
+    return next((name for name, times in ended.items() if times >= CRASHES), "")
+
+
+def _story(places: Places) -> str:
+    log = places.node / "log" / "init.log"
+    return log.read_text(errors="replace") if log.exists() else ""
+
+
 def explain(places: Places) -> str:
     """The logs that tell why a start failed: the node's own, and each ended component's, else kubelet's."""
     logs = places.node / "log"
-    story = (logs / "init.log").read_text(errors="replace") if (logs / "init.log").exists() else ""
+    story = _story(places)
     ended = {line.split(" ended with ")[0] for line in story.splitlines() if " ended with " in line}
     names = sorted(ended) or ["kubelet"]
     parts = [f"--- log/init.log\n{tail(story, 25)}"]

@@ -36,6 +36,11 @@ class Places:
         return self.cluster / "bin"
 
     @property
+    def kubectl_cache(self) -> Path:
+        """What kubectl remembers of the API; in the home it would outlive the cluster, and the next one has its address."""
+        return self.cluster / "kubectl-cache"
+
+    @property
     def node(self) -> Path:
         """The state of the node of our own."""
         return self.cluster / "node"

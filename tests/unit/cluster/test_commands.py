@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import images, kind, packages
+from tests.cluster import images, kind, node, packages
 from tests.cluster.commands import tail
 from tests.cluster.errors import ClusterError
 from tests.cluster.places import Places
@@ -82,3 +82,13 @@ def test_kind_is_asked_for_the_wanted_nodes(environment: dict[str, str], expecte
 )
 def test_a_missing_node_image_is_told_from_a_failed_start(written: str, *, expected: bool):
     assert kind.node_image_is_missing(written) is expected
+
+
+def test_a_component_that_keeps_ending_is_named():
+    story = "+ mount\n" + "containerd ended with 1, see log/containerd.log\n" * node.CRASHES
+
+    assert node.crashing(story) == "containerd"
+
+
+def test_a_component_that_ended_once_is_given_time():
+    assert node.crashing("kubelet ended with 1, see log/kubelet.log\n") == ""
