@@ -208,7 +208,13 @@ class PostgresServer:
     def connect(self, database: str = "postgres", *, user: str = SUPERUSER, password: str = SUPERUSER_PASSWORD):
         """A connection in autocommit mode."""
         return psycopg.connect(
-            host=self.host, port=self.port, dbname=database, user=user, password=password, autocommit=True
+            host=self.host,
+            port=self.port,
+            dbname=database,
+            user=user,
+            password=password,
+            autocommit=True,
+            client_encoding="UTF8",
         )
 
     def execute(self, sql: str, database: str = "postgres", *, user: str = SUPERUSER, password=SUPERUSER_PASSWORD):
@@ -279,6 +285,7 @@ class PostgresServer:
             "unix_socket_directories": str(self.directory),
             "fsync": "off",
             "full_page_writes": "off",
+            "wal_level": "logical",
             "shared_buffers": "64MB",
             "max_connections": "40",
         }

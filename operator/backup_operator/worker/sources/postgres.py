@@ -4,6 +4,7 @@ preflight:  URL -> login -> connect -> server, client, catalog, filters, permiss
 dumps:      pg_dump (plain or custom) | rows of the provider's schemas | pg_dumpall for the roles
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from backup_operator.worker.sources.postgres_preflight import (
     refuse_transaction_pooler,
     refuse_transaction_pooler_port,
     refuse_unreadable,
+    text_codec,
 )
 from backup_operator.worker.sources.postgres_url import parse_url
 from backup_operator.worker.sources.supabase import ProviderPlan, plan_provider
@@ -46,6 +48,7 @@ class _Found:
 
     login: Login
     server: Server
+    codec: str
     client: Client
     catalog: Catalog
     selection: Selection
@@ -126,7 +129,7 @@ class PostgresSource:
         provider = plan_provider(self._order.profile, login.place.host, catalog)
         selection = select(self._order, catalog, provider.schemas if provider else ())
         refuse_unreadable(catalog, selection, login.place)
-        return _Found(login, server, client, catalog, selection, provider)
+        return _Found(login, server, text_codec(connection, server), client, catalog, selection, provider)
 
     def _facts(self, connection: psycopg.Connection, found: _Found, warnings: tuple[str, ...]) -> SourceFacts:
         server, catalog = found.server, found.catalog
@@ -188,10 +191,11 @@ class PostgresSource:
             f"--dbname={found.login.conninfo}",
             "--no-password",
             f"--lock-wait-timeout={self._order.lock_timeout_seconds * 1000}",
+            f"--encoding={found.server.encoding}",
             *([f"--snapshot={self._snapshot}"] if self._snapshot else []),
-            *options,
+            *(_in_encoding(option, found.codec) for option in options),
         ]
-        return ProgramDump(kind, argv, self._scratch, found.client, self._explain, preamble)
+        return ProgramDump(kind, argv, self._scratch, found.client, self._explain, preamble, found.codec)
 
     def _globals_dump(self, found: _Found) -> ProgramDump:
         argv = [
@@ -221,3 +225,8 @@ class PostgresSource:
         except (SourceError, psycopg.Error):
             # the lock is the news; that nobody can say who holds it is not
             return ""
+
+
+def _in_encoding(option: str, codec: str) -> str:
+    """The option as an argument whose bytes are in the database's encoding, which pg_dump reads names in."""
+    return os.fsdecode(option.encode(codec, "backslashreplace"))

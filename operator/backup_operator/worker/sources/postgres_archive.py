@@ -41,7 +41,8 @@ class _Entry:
 class ArchiveReader:
     """Reads an archive that was written without compression: rows per table, and whether every block came."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, codec: str = "utf-8") -> None:
+        self._codec = codec
         self._data = b""
         self._position = 0
         self._int_bytes = 4
@@ -165,12 +166,23 @@ class ArchiveReader:
             pass
         yield from self._bytes(1 + self._offset_bytes)
         if has_data:
-            self._await(number, _text(kind), _table_name(namespace, tag, copy_statement))
+            self._await(number, kind.decode(), self._table_name(namespace, tag, copy_statement))
 
     def _await(self, number: int, kind: str, table: str) -> None:
         self._awaited[number] = _Entry(kind, table if kind == "TABLE DATA" else "")
         if kind == "TABLE DATA":
             self._rows.setdefault(table, 0)
+
+    def _table_name(self, namespace: bytes, tag: bytes, copy_statement: bytes) -> str:
+        """`schema.table` as the COPY statement has it, or quoted by us where there is none."""
+        if copy_statement:
+            counter = PlainInspector(codec=self._codec)
+            counter.update(copy_statement + b"\\.\n")
+            names = list(counter.tables)
+            if names:
+                return names[0]
+        schema, table = (text.decode(self._codec, "backslashreplace") for text in (namespace, tag))
+        return quote_qualified(schema, table)
 
     def _block(self) -> _Steps:
         block = yield from self._byte()
@@ -226,8 +238,8 @@ class ArchiveReader:
 class CustomInspector:
     """Feeds an archive to our reader and to pg_restore at the same time; both must find it whole."""
 
-    def __init__(self, pg_restore: Program) -> None:
-        self._reader = ArchiveReader()
+    def __init__(self, pg_restore: Program, *, codec: str = "utf-8") -> None:
+        self._reader = ArchiveReader(codec=codec)
         self._pg_restore = pg_restore
 
     @property
@@ -257,21 +269,6 @@ def whole_archive_reader(client: Client) -> Program:
     """pg_restore that reads an archive from stdin to its end and throws the SQL away."""
     argv = [client.pg_restore, "--file=/dev/null"]
     return Program(argv, environment={"LC_ALL": "C"}, feeds_stdin=True, reads_stdout=False)
-
-
-def _table_name(namespace: bytes, tag: bytes, copy_statement: bytes) -> str:
-    """`schema.table` as the COPY statement has it, or quoted by us where there is none."""
-    if copy_statement:
-        counter = PlainInspector()
-        counter.update(copy_statement + b"\\.\n")
-        names = list(counter.tables)
-        if names:
-            return names[0]
-    return quote_qualified(_text(namespace), _text(tag))
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "backslashreplace")
 
 
 def _refused(finished: Finished) -> DumpIncomplete:

@@ -61,7 +61,7 @@ class Login:
     def connect(self) -> psycopg.Connection:
         """A connection in autocommit mode. Raises: SourceError with the reason why not."""
         try:
-            return psycopg.connect(self.conninfo, autocommit=True)
+            return psycopg.connect(self.conninfo, autocommit=True, client_encoding="UTF8")
         except psycopg.Error as exc:
             raise connection_fault(exc, self.place) from exc
 
@@ -79,7 +79,6 @@ def make_login(url: PostgresUrl, tls: PostgresTls, scratch: Path, *, application
         "dbname": url.database,
         "application_name": application,
         "gssencmode": "disable",
-        "client_encoding": "UTF8",
     }
     return Login(parameters, _write_password_file(scratch, url.password), secret)
 

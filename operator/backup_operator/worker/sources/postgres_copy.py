@@ -38,9 +38,9 @@ _NO_STANDARD_STRINGS = b"SET standard_conforming_strings = off"
 class PlainInspector:
     """Reads a plain SQL dump: rows per table, and whether it is whole. `end_mark` is the comment that ends it."""
 
-    def __init__(self, *, end_mark: bytes = DATABASE_END, encoding: str = "utf-8") -> None:
+    def __init__(self, *, end_mark: bytes = DATABASE_END, codec: str = "utf-8") -> None:
         self._end_mark = end_mark
-        self._encoding = encoding
+        self._codec = codec
         self._rows: dict[str, int] = {}
         self._rest = b""
         self._position = 0
@@ -138,7 +138,7 @@ class PlainInspector:
             self._state = self._statement
             return True
         self._end_seen = False
-        self._table = header[1].decode(self._encoding, "backslashreplace")
+        self._table = header[1].decode(self._codec, "backslashreplace")
         # the newline behind the header is consumed as data and is no row
         self._rows[self._table] = self._rows.get(self._table, 0) - 1
         self._position = header.end()

@@ -25,6 +25,8 @@ class ProgramDump:
     explain: Callable[[Finished], WorkerError]
     """Turns the program's end with an error into its reason."""
     preamble: bytes = b""
+    codec: str = "utf-8"
+    """The encoding of the dump, for the names of tables in it."""
 
     @contextmanager
     def stream(self) -> Iterator[Iterator[bytes]]:
@@ -38,12 +40,12 @@ class ProgramDump:
             return self._custom_inspector()
         if self.kind is ArtifactKind.POSTGRES_GLOBALS:
             return nullcontext(PlainInspector(end_mark=CLUSTER_END))
-        return nullcontext(PlainInspector())
+        return nullcontext(PlainInspector(codec=self.codec))
 
     @contextmanager
     def _custom_inspector(self) -> Iterator[Inspector]:
         with whole_archive_reader(self.client) as pg_restore:
-            yield CustomInspector(pg_restore)
+            yield CustomInspector(pg_restore, codec=self.codec)
 
     def _chunks(self, program: Program) -> Iterator[bytes]:
         if self.preamble:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import LiteralString
 
 import psycopg
+from psycopg import sql
 
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import SourceError
@@ -58,6 +59,19 @@ def read_server(connection: psycopg.Connection) -> Server:
     if row is None:
         raise psycopg.OperationalError("the server does not know its own database")
     return Server(*row)
+
+
+def text_codec(connection: psycopg.Connection, server: Server) -> str:
+    """Python's name of the database's encoding, in which pg_dump writes and reads names; UTF-8 where there is none."""
+    if server.encoding in ("UTF8", "SQL_ASCII"):
+        return "utf-8"
+    connection.execute(sql.SQL("set client_encoding to {}").format(sql.Identifier(server.encoding)))
+    try:
+        return connection.info.encoding
+    except psycopg.NotSupportedError:
+        return "utf-8"
+    finally:
+        connection.execute("set client_encoding to 'UTF8'")
 
 
 def database_size_bytes(connection: psycopg.Connection) -> int | None:
