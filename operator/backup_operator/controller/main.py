@@ -66,7 +66,8 @@ def configure(settings: kopf.OperatorSettings, ours: Settings) -> None:
         settings.watching.label_selectors["batch", "v1", plural] = OURS
     settings.watching.label_selectors["", "v1", "pods"] = OURS
     settings.watching.field_selectors["coordination.k8s.io", "v1", "leases"] = f"metadata.name={ours.lease.name}"
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    for chatty in ("kopf.objects", "kopf.activities.watch", "aiohttp.access"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 @kopf.on.cleanup()
