@@ -53,7 +53,7 @@ class FormUnsupported(VerificationFailed):
 def damaged(detail: str) -> VerificationFailed:
     """The error for a stored file that is not what was written."""
     return VerificationFailed(
-        "The stored file is damaged.",
+        "the stored file is damaged",
         detail=detail,
         hint="Compare `sha256sum FILE` with the hash in its entry; restore another backup if they differ.",
     )
@@ -62,7 +62,7 @@ def damaged(detail: str) -> VerificationFailed:
 def unsupported(detail: str) -> FormUnsupported:
     """The error for a file of a form that we do not read."""
     return FormUnsupported(
-        "The stored file has a form that this worker does not read.",
+        "the stored file has a form that this worker does not read",
         detail=detail,
         hint="Try `gpg --decrypt FILE`, and encrypt again with `gpg --symmetric --cipher-algo AES256`.",
     )

@@ -173,7 +173,7 @@ class OpenPgpDecoder:
         if not self._keys:
             return unsupported("It is encrypted for a public key only, not with a passphrase.")
         return KeyInvalid(
-            "No passphrase opens the stored file.",
+            "no passphrase opens the stored file",
             detail=f"{len(self._passphrases)} tried; a damaged first block looks the same.",
             hint="Try it by hand: `gpg --pinentry-mode loopback --passphrase-file KEYFILE --decrypt FILE > /dev/null`.",
         )

@@ -38,14 +38,12 @@ def passphrase_for_writing(passphrase: Passphrase) -> bytes:
     """
     written = passphrase.candidates[0] if passphrase.candidates else b""
     if not written:
-        raise _refused("The passphrase is empty.", "The first line of the key's value has no character.")
+        raise _refused("the passphrase is empty", "The first line of the key's value has no character.")
     characters = len(written.decode("utf-8", "surrogateescape"))
     if characters < LEAST_CHARACTERS:
-        raise _refused(
-            "The passphrase is too short.", f"It has {characters} characters of at least {LEAST_CHARACTERS}."
-        )
+        raise _refused("the passphrase is too short", f"It has {characters} characters of at least {LEAST_CHARACTERS}.")
     if b"\0" in written:
-        raise _refused("The passphrase holds a zero byte.", "gpg would end it there and not open the file.")
+        raise _refused("the passphrase holds a zero byte", "gpg would end it there and not open the file.")
     return written
 
 
