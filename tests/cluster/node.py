@@ -170,7 +170,7 @@ def restart_apiserver(places: Places, seconds: float) -> None:
 
 
 def crashing(story: str) -> str:
-    """Name of a component that ended too often to wait any longer, out of the node's own log; empty when there is none."""
+    """Name of a component that ended too often to wait any longer, out of the node's own log; empty without one."""
     ended = Counter(line.split(" ended with ")[0] for line in story.splitlines() if " ended with " in line)
     return next((name for name, times in ended.items() if times >= CRASHES), "")
 

@@ -37,7 +37,7 @@ class Places:
 
     @property
     def kubectl_cache(self) -> Path:
-        """What kubectl remembers of the API; in the home it would outlive the cluster, and the next one has its address."""
+        """What kubectl remembers of the API; in the home it would outlive the cluster and mislead the next one."""
         return self.cluster / "kubectl-cache"
 
     @property
