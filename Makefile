@@ -63,7 +63,7 @@ crds: $(VENV)/ready ## write the CRDs anew from the models
 lock: $(VENV)/ready ## resolve the locked requirements anew
 	$(VENV)/bin/uv pip compile $(LOCK) pyproject.toml -o requirements.lock
 	$(VENV)/bin/uv pip compile $(LOCK) --extra dev pyproject.toml -o requirements-dev.lock
-	echo 'hatchling>=1.27' | $(VENV)/bin/uv pip compile $(LOCK) - -o requirements-build.lock
+	$(VENV)/bin/uv pip compile $(LOCK) requirements-build.in -o requirements-build.lock
 LOCK := --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header --no-annotate
 
 down: ## end the cluster and all that came with it; caches stay
