@@ -141,6 +141,7 @@ class PostgresServer:
     initdb_options: Sequence[str] = ("--encoding=UTF8", "--locale=C.UTF-8")
     host: str = "127.0.0.1"
     port: int = 0
+    superuser: str = SUPERUSER
 
     def __enter__(self) -> Self:
         self.port = self.port or free_port()
@@ -195,29 +196,29 @@ class PostgresServer:
         self,
         database: str = "postgres",
         *,
-        user: str = SUPERUSER,
+        user: str | None = None,
         password: str = SUPERUSER_PASSWORD,
         host: str | None = None,
         options: str = "",
     ) -> str:
         """A connection URL with everything percent-encoded; `options` goes behind the question mark."""
         tail = f"?{options}" if options else ""
-        login = f"{quote(user, safe='')}:{quote(password, safe='')}"
+        login = f"{quote(user or self.superuser, safe='')}:{quote(password, safe='')}"
         return f"postgresql://{login}@{host or self.host}:{self.port}/{quote(database, safe='')}{tail}"
 
-    def connect(self, database: str = "postgres", *, user: str = SUPERUSER, password: str = SUPERUSER_PASSWORD):
+    def connect(self, database: str = "postgres", *, user: str | None = None, password: str = SUPERUSER_PASSWORD):
         """A connection in autocommit mode."""
         return psycopg.connect(
             host=self.host,
             port=self.port,
             dbname=database,
-            user=user,
+            user=user or self.superuser,
             password=password,
             autocommit=True,
             client_encoding="UTF8",
         )
 
-    def execute(self, sql: str, database: str = "postgres", *, user: str = SUPERUSER, password=SUPERUSER_PASSWORD):
+    def execute(self, sql: str, database: str = "postgres", *, user: str | None = None, password=SUPERUSER_PASSWORD):
         """Run statements as the superuser, each a transaction of its own when sent one by one."""
         with self.connect(database, user=user, password=password) as connection:
             connection.execute(sql.encode())
@@ -229,7 +230,7 @@ class PostgresServer:
             return found
 
     def psql(
-        self, script: bytes, database: str, *, user: str = SUPERUSER, password: str = SUPERUSER_PASSWORD, stop=True
+        self, script: bytes, database: str, *, user: str | None = None, password: str = SUPERUSER_PASSWORD, stop=True
     ) -> subprocess.CompletedProcess[bytes]:
         """Feed a script to stock psql, stopping at the first error."""
         return self.run(
@@ -238,7 +239,7 @@ class PostgresServer:
         )  # fmt: skip
 
     def run(
-        self, program: str, *arguments: str, script: bytes = b"", user: str = SUPERUSER, password=SUPERUSER_PASSWORD
+        self, program: str, *arguments: str, script: bytes = b"", user: str | None = None, password=SUPERUSER_PASSWORD
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a client program of the newest major that is at hand against this server."""
         binary = self.bin / program
@@ -248,7 +249,7 @@ class PostgresServer:
             "PATH": os.environ["PATH"],
             "PGHOST": self.host,
             "PGPORT": str(self.port),
-            "PGUSER": user,
+            "PGUSER": user or self.superuser,
             "PGPASSWORD": password,
             "LC_ALL": "C",
         }
@@ -266,7 +267,7 @@ class PostgresServer:
         password_file = self.directory / "password"
         password_file.write_text(SUPERUSER_PASSWORD + "\n")
         self._own(password_file)
-        initdb = [str(self.bin / "initdb"), "-D", str(data), "-U", SUPERUSER, "-N", "-A", "scram-sha-256"]
+        initdb = [str(self.bin / "initdb"), "-D", str(data), "-U", self.superuser, "-N", "-A", "scram-sha-256"]
         command = run_unprivileged([*initdb, f"--pwfile={password_file}", *self.initdb_options])
         done = subprocess.run(command, capture_output=True, check=False, cwd="/")
         if done.returncode != 0:

@@ -36,7 +36,7 @@ from backup_operator.worker.sources.postgres_preflight import (
     text_codec,
 )
 from backup_operator.worker.sources.postgres_url import parse_url
-from backup_operator.worker.sources.supabase import ProviderPlan, plan_provider
+from backup_operator.worker.sources.supabase import ProviderPlan, plan_provider, with_statements
 
 CLIENTS_ROOT = Path("/usr/lib/postgresql")
 _APPLICATION = "backup-operator"
@@ -127,6 +127,8 @@ class PostgresSource:
         client = pick_client(installed_clients(self._clients_root), server.number, server.version)
         catalog = read_catalog(connection)
         provider = plan_provider(self._order.profile, login.place.host, catalog)
+        if provider is not None:
+            provider = with_statements(provider, connection)
         selection = select(self._order, catalog, provider.schemas if provider else ())
         refuse_unreadable(catalog, selection, login.place)
         return _Found(login, server, text_codec(connection, server), client, catalog, selection, provider)

@@ -6,24 +6,50 @@ pg_dump gets exact names only.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
+from typing import LiteralString
 
+import psycopg
 from pydantic import BaseModel, ConfigDict
 
 from backup_operator.vocabulary.choices import Profile
 from backup_operator.worker.sources.postgres_catalog import Catalog
-from backup_operator.worker.sources.postgres_names import exact_pattern, quote_qualified
+from backup_operator.worker.sources.postgres_names import exact_pattern, quote_name, quote_qualified
 
 _DATA_FILE = "supabase_profile.json"
-_PREAMBLE = b"""\
--- Rows of schemas that the provider makes itself. Load them into a project that has those tables, before the main dump:
--- triggers and foreign keys are not fired while they are loaded.
+_PREAMBLE = """\
+-- Rows of schemas that the provider makes itself. Load them into a project that has those tables, before the main dump,
+-- whose foreign keys need them. No trigger fires while they are loaded.
+{statements}
 SET session_replication_role = replica;
 
 """
+_STATEMENTS_HEADING = (
+    "Made by the project's owner on the provider's tables, so in no dump. Run them after the main dump:"
+)
+_TRIGGERS: LiteralString = """
+select pg_get_triggerdef(t.oid) || ';'
+from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_proc p on p.oid = t.tgfoid
+where not t.tgisinternal and c.relnamespace::regnamespace::text = any (%(schemas)s)
+  and p.pronamespace::regnamespace::text <> all (%(schemas)s)
+order by 1
+"""
+_POLICIES: LiteralString = """
+select format('CREATE POLICY %%I ON %%I.%%I AS %%s FOR %%s TO %%s%%s%%s;',
+              policyname, schemaname, tablename, permissive, cmd,
+              (select string_agg(case when role = 'public' then 'PUBLIC' else quote_ident(role) end, ', ')
+               from unnest(roles) role),
+              ' USING (' || qual || ')', ' WITH CHECK (' || with_check || ')')
+from pg_policies where schemaname = any (%(schemas)s) order by 1
+"""
+_PUBLISHED: LiteralString = """
+select pubname::text, format('ALTER PUBLICATION %%I ADD TABLE ONLY %%I.%%I;', pubname, schemaname, tablename)
+from pg_publication_tables where schemaname <> all (%(schemas)s) order by 2
+"""
+_PUBLICATIONS: LiteralString = "select pubname::text from pg_publication order by 1"
 
 
 class SupabaseLists(BaseModel):
@@ -48,11 +74,19 @@ class ProviderPlan:
     """Schemas that the main dump leaves out."""
     rows_of: tuple[tuple[str, str], ...]
     """(schema, table) of the provider's whose rows are the user's."""
-    preamble: bytes = _PREAMBLE
+    statements: tuple[str, ...] = ()
+    """What the user made on the provider's tables: triggers, policies, published tables."""
     options: tuple[str, ...] = ()
     """Options of pg_dump for the main dump."""
     warnings: tuple[str, ...] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def preamble(self) -> bytes:
+        """What stands before the rows; the statements as comments, since they can run after the main dump only."""
+        commented = [_STATEMENTS_HEADING, *self.statements] if self.statements else []
+        lines = "\n".join(commented).splitlines()
+        return _PREAMBLE.format(statements="\n".join(f"--   {line}" for line in lines)).encode()
 
     def row_options(self) -> list[str]:
         """Options of pg_dump that choose the rows of `rows_of`."""
@@ -82,6 +116,23 @@ def plan_provider(profile: Profile, host: str, catalog: Catalog) -> ProviderPlan
         ),
         facts={"profile": f"{Profile.SUPABASE} {lists.version}", "providerSchemas": list(schemas)},
     )
+
+
+def with_statements(plan: ProviderPlan, connection: psycopg.Connection) -> ProviderPlan:
+    """The plan with what the user made on the provider's tables. Raises: psycopg.Error."""
+    schemas = {"schemas": list(plan.schemas)}
+    made = [row[0] for query in (_TRIGGERS, _POLICIES) for row in connection.execute(query, schemas).fetchall()]
+    published = connection.execute(_PUBLISHED, schemas).fetchall()
+    own = [
+        row[0]
+        for row in connection.execute(_PUBLICATIONS).fetchall()
+        if not _matches(row[0], supabase_lists().provider_publications)
+    ]
+    warnings = plan.warnings
+    if own:
+        warnings += (f"Publications are not in the backup, make them again after a restore: {', '.join(own)}.",)
+    created = [f"CREATE PUBLICATION {quote_name(name)};" for name in own]
+    return replace(plan, statements=(*made, *created, *(row[1] for row in published)), warnings=warnings)
 
 
 def is_supabase_host(host: str, lists: SupabaseLists) -> bool:
