@@ -15,7 +15,7 @@ def locked(name: str) -> dict[str, str]:
 
 
 def named(requirements: list[str]) -> set[str]:
-    return {re.split(r"[\[<>=!;~ ]", requirement)[0].lower().replace("_", "-") for requirement in requirements}
+    return {re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!;~ ]", requirement)[0]).lower() for requirement in requirements}
 
 
 @pytest.mark.parametrize("name", LOCKS)
