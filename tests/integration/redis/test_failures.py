@@ -226,6 +226,15 @@ def test_an_unknown_host_is_not_resolved(tmp_path):
     assert "s3cret" not in repr(found)
 
 
+@pytest.mark.parametrize("host", ["redis..svc", ".redis", "x" * 64])
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+def test_a_host_that_is_no_name_is_not_resolved(tmp_path, scheme, host):
+    found = fault(tmp_path, f"{scheme}://:s3cret@{host}")
+
+    assert found.reason is Reason.NAME_NOT_RESOLVED
+    assert "s3cret" not in repr(found)
+
+
 def test_a_network_without_a_way_is_unreachable(tmp_path, monkeypatch):
     def no_way(*_: object) -> socket.socket:
         raise OSError(errno.ENETUNREACH, "Network is unreachable")

@@ -26,6 +26,7 @@ _END_SECONDS: Final = 600
 _KEYS_READ = re.compile(r"\[info\] (\d+) keys read")
 _ALREADY_EXPIRED = re.compile(r"\[info\] (\d+) already expired")
 _VERSION = re.compile(r"(?:v=| )(\d+\.\d+\.\d+)")
+_BUILT_IN_SINCE: Final = {"vectorset": (8, 0)}
 _NEWER_IMAGE = "Take a backup image whose redis-server is at least as new as the server, and of its kind."
 
 
@@ -49,16 +50,21 @@ class RdbCheck:
             self._has_ended = True
 
     def finish(self) -> tuple[Finished, str]:
-        """How the program ended, and its last lines."""
+        """How the program ended, and its last lines. Raises: SourceError when it hangs."""
         self._program.end_of_input()
         self._reading.join(_END_SECONDS)
-        return self._program.wait(_END_SECONDS), "\n".join(self._lines)
+        if self._reading.is_alive():
+            raise SourceError(Reason.INTERNAL_ERROR, f"redis-check-rdb did not end within {_END_SECONDS} s")
+        return self._program.wait(), "\n".join(self._lines)
 
     def _keep_last_lines(self) -> None:
         rest = b""
-        for chunk in self._program.chunks():
-            *lines, rest = (rest + chunk).split(b"\n")
-            self._lines.extend(line.decode(errors="replace") for line in lines)
+        try:
+            for chunk in self._program.chunks():
+                *lines, rest = (rest + chunk).split(b"\n")
+                self._lines.extend(line.decode(errors="replace") for line in lines)
+        except ValueError:
+            return  # the inspector was left early, and the pipe closed
         self._lines.append(rest.decode(errors="replace"))
 
 
@@ -147,11 +153,11 @@ class RdbInspector:
             raise DumpIncomplete("the RDB ends before its end mark")
 
     def _require_no_modules(self) -> None:
-        if modules := sorted(self._reader.structure.modules):
+        if modules := sorted(self._reader.structure.modules - _built_in(self._checked_by)):
             raise SourceError(
                 Reason.MODULE_DATA_UNSUPPORTED,
                 f"the RDB holds data of modules that the image's redis-server does not have: {', '.join(modules)}",
-                detail=f"The image has redis-server {self._checked_by} without modules.",
+                detail=f"The image has redis-server {self._checked_by} without further modules.",
                 hint="Take a backup image that loads these modules, or move their keys to another server.",
             )
 
@@ -188,6 +194,12 @@ def rdb_inspector(redis_check_rdb: str) -> Iterator[Inspector]:
     checked_by = reader_version(redis_check_rdb)
     with rdb_check(redis_check_rdb) as check:
         yield RdbInspector(check, checked_by)
+
+
+def _built_in(reader: str) -> set[str]:
+    """Value types of the modules that are part of a redis-server of this version."""
+    numbers = tuple(int(number) for number in reader.split(".") if number.isdigit())
+    return {name for name, since in _BUILT_IN_SINCE.items() if numbers >= since}
 
 
 def _unreadable(version: int | None, reader: str, lines: str) -> SourceError:

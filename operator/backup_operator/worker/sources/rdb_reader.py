@@ -305,7 +305,8 @@ class RdbReader:
         yield from self._skip(rest_bytes)
 
     def _old_double(self) -> _Walk:
-        length = self._buffer[(yield from self._bytes(1))]
+        at = yield from self._bytes(1)
+        length = self._buffer[at]
         yield from self._skip(length if length < 253 else 0)
 
 

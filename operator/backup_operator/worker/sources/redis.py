@@ -31,6 +31,11 @@ from backup_operator.worker.sources.redis_tls import tls_context
 from backup_operator.worker.sources.redis_url import parse_redis_url
 from backup_operator.worker.sources.redis_wire import RedisWire
 
+_VALKEY_HINT = (
+    "Valkey cannot send hash fields with a time to live in a form that redis-server reads: "
+    "its log says then `Can't store key … in RDB version 11`"
+)
+
 
 class RedisSource:
     """One Redis server, dumped over its replication protocol; `scratch` stays empty and no connection is kept."""
@@ -52,9 +57,11 @@ class RedisSource:
             require_dumpable(info, url)
             _require_database(door, wire)
         others_are_empty = not set(keys_by_database(info)) - {url.database}
-        self._dumps = (RdbDump(door, self._redis_check_rdb, others_are_empty=others_are_empty),)
+        server = server_facts(info, url)
+        is_valkey = server["product"] == "Valkey"
+        self._dumps = (RdbDump(door, self._redis_check_rdb, others_are_empty=others_are_empty, is_valkey=is_valkey),)
         return SourceFacts(
-            server=server_facts(info, url),
+            server=server,
             client={"tool": "SYNC", "version": backup_operator.__version__, "reader": f"redis-check-rdb {reader}"},
             encrypted_connection=url.uses_tls,
             estimated_bytes=estimated_bytes(info),
@@ -76,9 +83,12 @@ class RdbDump:
 
     kind = ArtifactKind.REDIS_RDB
 
-    def __init__(self, door: RedisDoor, redis_check_rdb: str, *, others_are_empty: bool) -> None:
+    def __init__(
+        self, door: RedisDoor, redis_check_rdb: str, *, others_are_empty: bool, is_valkey: bool = False
+    ) -> None:
         self._door = door
         self._redis_check_rdb = redis_check_rdb
+        self._is_valkey = is_valkey
         self._others_are_empty = others_are_empty
 
     @contextmanager
@@ -120,13 +130,19 @@ class RdbDump:
                 yield from snapshot_chunks(wire)
         except SourceError as exc:
             if exc.reason is Reason.CONNECTION_LOST and snapshot_has_failed(self._door):
-                raise SourceError(
-                    Reason.SNAPSHOT_FAILED,
-                    f"{self._door.url.place} could not make its snapshot",
-                    detail="It closed the connection, and INFO says rdb_last_bgsave_status:err.",
-                    hint=exc.hint,
-                ) from exc
+                raise _snapshot_failed(exc, self._door) from exc
+            if exc.reason is Reason.CONNECTION_LOST and self._is_valkey:
+                exc.hint = f"{exc.hint} ({_VALKEY_HINT})"
             raise
+
+
+def _snapshot_failed(lost: SourceError, door: RedisDoor) -> SourceError:
+    return SourceError(
+        Reason.SNAPSHOT_FAILED,
+        f"{door.url.place} could not make its snapshot",
+        detail="It closed the connection, and INFO says rdb_last_bgsave_status:err.",
+        hint=lost.hint,
+    )
 
 
 def _require_database(door: RedisDoor, wire: RedisWire) -> None:

@@ -31,7 +31,7 @@ class RedisDoor:
 
     def read_info(self, wire: RedisWire) -> Mapping[str, str]:
         """The fields of INFO. Raises: SourceError."""
-        with told_apart(self.url, self.secret, "reading INFO"):
+        with told_apart(self.url, self.secret, "INFO"):
             lines = wire.command("INFO").decode(errors="replace").splitlines()
         fields = (line.partition(":") for line in lines if ":" in line and not line.startswith("#"))
         return {name: value for name, _, value in fields}
@@ -45,16 +45,19 @@ class RedisDoor:
         return True
 
     def _connect(self) -> RedisWire:
-        with told_apart(self.url, self.secret, "connecting"):
+        with told_apart(self.url, self.secret, "the start"):
             try:
                 return connect(self.url, self.context)
             except (ssl.SSLError, TimeoutError, ConnectionResetError) as exc:
                 if self.context is not None and not _is_about_certificates(exc) and _speaks_plain_redis(self.url):
                     raise self._faults().speaks_no_tls() from exc
                 raise
+            except ValueError as exc:
+                # a label that is empty or longer than 63 letters, in the words of Python's idna and ssl
+                raise self._faults().of_host_name() from exc
 
     def _greet(self, wire: RedisWire) -> None:
-        with told_apart(self.url, self.secret, "the greeting (AUTH and PING)"):
+        with told_apart(self.url, self.secret, "AUTH and PING"):
             try:
                 self._authenticate(wire)
                 wire.command("PING")
@@ -76,7 +79,7 @@ class RedisDoor:
             wire.command("AUTH", password)
 
     def _faults(self) -> Faults:
-        return Faults(self.url, self.secret, "connecting")
+        return Faults(self.url, self.secret, "the start")
 
 
 def read_info_of(door: RedisDoor) -> Mapping[str, str]:

@@ -45,7 +45,7 @@ _SIGNS: dict[str, tuple[Reason, str, str]] = {
 
 @contextmanager
 def told_apart(url: RedisUrl, secret: SecretFile, doing: str) -> Iterator[None]:
-    """Turns every fault of the connection inside into a SourceError; `doing` says what for, as in `while …`."""
+    """Turns every fault of the connection inside into a SourceError; `doing` says in which step, as in `during …`."""
     faults = Faults(url, secret, doing)
     try:
         yield
@@ -79,7 +79,7 @@ class Faults:
         if isinstance(exc, ServerClosed | ConnectionResetError | BrokenPipeError):
             return self._fault(
                 Reason.CONNECTION_LOST,
-                f"{place} closed the connection while {self._doing}",
+                f"{place} closed the connection during {self._doing}",
                 exc,
                 self._look_at_the_log(),
             )
@@ -87,12 +87,19 @@ class Faults:
             return self._fault(Reason.CONNECTION_REFUSED, f"{place} refuses connections", exc, self._ping())
         if isinstance(exc, TimeoutError):
             return self._fault(
-                Reason.CONNECTION_TIMED_OUT, f"{place} did not answer in time while {self._doing}", exc, self._ping()
+                Reason.CONNECTION_TIMED_OUT, f"{place} did not answer in time during {self._doing}", exc, self._ping()
             )
         if exc.errno in _UNREACHABLE:
             return self._fault(Reason.NETWORK_UNREACHABLE, f"there is no way to {place}", exc, f"ip route get {host}")
         return self._fault(
-            Reason.CONNECTION_LOST, f"the connection to {place} broke while {self._doing}", exc, self._ping()
+            Reason.CONNECTION_LOST, f"the connection to {place} broke during {self._doing}", exc, self._ping()
+        )
+
+    def of_host_name(self) -> SourceError:
+        """The error for a host name that no DNS server can know."""
+        host = self._url.host
+        return SourceError(
+            Reason.NAME_NOT_RESOLVED, f"{host} is no host name", hint=f"Correct the host in {self._secret.described}."
         )
 
     def of_tls(self, exc: ssl.SSLError) -> SourceError:

@@ -6,6 +6,7 @@ writes for us.
 Source: https://github.com/redis/redis/blob/7.0/src/replication.c and redis-cli.c, function sendSync
 """
 
+import re
 from collections.abc import Iterator
 
 from backup_operator.worker.sources.redis_wire import ErrorReply, NotRedis, RedisWire
@@ -14,6 +15,7 @@ SILENCE_SECONDS = 120.0
 """How long the server may say nothing; while it forks it sends a newline each second."""
 _MARK_BYTES = 40
 _EOF_FORM = b"$EOF:"
+_LENGTH_FORM = re.compile(rb"\$(\d{1,19})")
 
 
 def request_snapshot(wire: RedisWire) -> None:
@@ -38,8 +40,8 @@ def snapshot_chunks(wire: RedisWire) -> Iterator[bytes]:
         raise ErrorReply(head[1:].decode(errors="replace"))
     if head.startswith(_EOF_FORM) and len(head) == len(_EOF_FORM) + _MARK_BYTES:
         yield from _until_mark(wire, head[len(_EOF_FORM) :])
-    elif head[:1] == b"$" and head[1:].isdigit():
-        yield from _counted(wire, int(head[1:]))
+    elif counted := _LENGTH_FORM.fullmatch(head):
+        yield from _counted(wire, int(counted[1]))
     else:
         raise NotRedis(head)
 

@@ -69,7 +69,7 @@ class RedisWire:
             raise ErrorReply(rest.decode(errors="replace"))
         if kind in (b"+", b":"):
             return rest
-        if kind == b"$" and rest.isdigit():
+        if kind == b"$" and rest.isdigit() and len(rest) < 10:
             return self._exactly(int(rest) + 2)[:-2]
         raise NotRedis(line)
 
