@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from backup_operator.vocabulary.reasons import MEANING
+from backup_operator.vocabulary.reasons import MEANING, RESTORE_REASONS
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 _BEGIN = "<!-- reasons: written by `python -m tests.support.readme`, begin -->\n"
@@ -41,7 +41,7 @@ def blocks(check: str = "", text: str = "") -> list[Block]:
 
 
 def table_of_reasons() -> str:
-    """Every reason and its meaning, as Markdown."""
+    """Every reason of a BackupPolicy and its meaning, as Markdown."""
     return "".join(_lines())
 
 
@@ -54,7 +54,8 @@ def with_table(text: str) -> str:
 
 def _lines() -> Iterator[str]:
     yield "| reason | meaning |\n|---|---|\n"
-    for reason, meaning in MEANING.items():
+    for reason in (reason for reason in MEANING if reason not in RESTORE_REASONS):
+        meaning = MEANING[reason]
         yield f"| `{reason.value}` | {meaning.replace('|', chr(92) + '|')} |\n"
 
 

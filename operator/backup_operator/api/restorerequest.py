@@ -10,25 +10,10 @@ from backup_operator.api.check import Checks
 from backup_operator.api.meta import CONDITION_LIST, Bool, Condition, Metadata, ObjectName, SecretKeyRef, Time
 from backup_operator.api.parts import Format, Part, Rule, StatusPart, Transition, exactly_one_of
 from backup_operator.api.storage import Store
+from backup_operator.vocabulary.choices import PostgresStrategy, RedisStrategy
 
 KIND = "RestoreRequest"
 PLURAL = "restorerequests"
-
-
-class PostgresStrategy(StrEnum):
-    """Where the rows go: a new database, one built beside and renamed, or what is there replaced in one transaction."""
-
-    NEW_DATABASE = "NewDatabase"
-    SWAP_DATABASE = "SwapDatabase"
-    IN_PLACE = "InPlace"
-
-
-class RedisStrategy(StrEnum):
-    """What happens to keys that are there."""
-
-    FAIL_IF_NOT_EMPTY = "FailIfNotEmpty"
-    MERGE = "Merge"
-    REPLACE = "Replace"
 
 
 class RedisArtifact(StrEnum):

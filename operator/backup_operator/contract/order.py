@@ -11,11 +11,13 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from backup_operator.vocabulary.choices import Compression, DumpFormat, Profile, RedisMethod, SourceKind, TlsMode
 
 
-class _Letter(BaseModel):
+class Letter(BaseModel):
+    """A part of an order: frozen, and nothing unknown is ignored."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SecretFile(_Letter):
+class SecretFile(Letter):
     """A mounted secret: where it is, and how a person calls it (`key REDIS_URL of Secret prod/app`)."""
 
     path: str
@@ -24,28 +26,28 @@ class SecretFile(_Letter):
     """What to type to create it; shown as the hint when it is missing."""
 
 
-class NameFilter(_Letter):
+class NameFilter(Letter):
     """Exact schema names; both lists empty means everything."""
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
 
-class TableFilter(_Letter):
+class TableFilter(Letter):
     """Exact table names, `table` or `schema.table`, quoted as in SQL where they hold dots or capitals are meant."""
 
     exclude: tuple[str, ...] = ()
     exclude_data: tuple[str, ...] = ()
 
 
-class PostgresTls(_Letter):
+class PostgresTls(Letter):
     """TLS to PostgreSQL; a mode of None leaves it to the URL's sslmode."""
 
     mode: TlsMode | None = None
     ca: SecretFile | None = None
 
 
-class PostgresOrder(_Letter):
+class PostgresOrder(Letter):
     """Dump one PostgreSQL database."""
 
     url: SecretFile
@@ -58,7 +60,7 @@ class PostgresOrder(_Letter):
     lock_timeout_seconds: int = 60
 
 
-class RedisTls(_Letter):
+class RedisTls(Letter):
     """TLS to Redis, used with `rediss://`; certificate and key are the client's own."""
 
     ca: SecretFile | None = None
@@ -66,7 +68,7 @@ class RedisTls(_Letter):
     key: SecretFile | None = None
 
 
-class RedisOrder(_Letter):
+class RedisOrder(Letter):
     """Dump one Redis server, or only database N where the URL ends in /N."""
 
     url: SecretFile
@@ -74,14 +76,14 @@ class RedisOrder(_Letter):
     tls: RedisTls = RedisTls()
 
 
-class CompressionOrder(_Letter):
+class CompressionOrder(Letter):
     """Algorithm and level (1 fast to 9 small; Zstd up to 19)."""
 
     algorithm: Compression = Compression.GZIP
     level: int = 2
 
 
-class StoreOrder(_Letter):
+class StoreOrder(Letter):
     """Where the store is: the volume's mount point, the store's path below it, and how a person calls the claim."""
 
     mount: str
@@ -89,7 +91,7 @@ class StoreOrder(_Letter):
     described: str
 
 
-class PolicyIdentity(_Letter):
+class PolicyIdentity(Letter):
     """Whose order it is."""
 
     namespace: str
@@ -97,7 +99,7 @@ class PolicyIdentity(_Letter):
     spec_digest: str
 
 
-class BackupOrder(_Letter):
+class BackupOrder(Letter):
     """Make one run: exactly one of postgres and redis."""
 
     version: Literal[1] = 1
@@ -124,7 +126,7 @@ class BackupOrder(_Letter):
         return SourceKind.POSTGRES if self.postgres is not None else SourceKind.REDIS
 
 
-class InventoryOrder(_Letter):
+class InventoryOrder(Letter):
     """Read a store's catalog and report it; writes nothing."""
 
     version: Literal[1] = 1

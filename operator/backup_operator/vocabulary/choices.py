@@ -66,3 +66,33 @@ class Outcome(StrEnum):
 
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
+
+
+class PostgresStrategy(StrEnum):
+    """Where the rows go: a new database, one built beside and renamed, or what is there replaced in one transaction."""
+
+    NEW_DATABASE = "NewDatabase"
+    SWAP_DATABASE = "SwapDatabase"
+    IN_PLACE = "InPlace"
+
+
+class RedisStrategy(StrEnum):
+    """What happens to keys that are there."""
+
+    FAIL_IF_NOT_EMPTY = "FailIfNotEmpty"
+    MERGE = "Merge"
+    REPLACE = "Replace"
+
+
+class MissingRoles(StrEnum):
+    """What a restore does about roles that the target lacks: stop, or leave their ownership and grants out."""
+
+    STOP = "Stop"
+    LEAVE_OUT = "LeaveOut"
+
+
+class ExistingKeys(StrEnum):
+    """Which side wins in a Merge when a key is on both: the target's, or the backup's."""
+
+    KEEP = "Keep"
+    REPLACE = "Replace"

@@ -70,6 +70,20 @@ class Reason(StrEnum):
     JOB_LOST = "JobLost"
     ORDER_INVALID = "OrderInvalid"
     INTERNAL_ERROR = "InternalError"
+    # a restore that cannot begin, or that failed
+    BACKUP_NOT_FOUND = "BackupNotFound"
+    CONFIRM_MISSING = "ConfirmMissing"
+    PLAN_CHANGED = "PlanChanged"
+    TARGET_EXISTS = "TargetExists"
+    TARGET_NOT_EMPTY = "TargetNotEmpty"
+    TARGET_IN_USE = "TargetInUse"
+    TARGET_UNSUITABLE = "TargetUnsuitable"
+    ROLES_MISSING = "RolesMissing"
+    DEPENDENTS_IN_THE_WAY = "DependentsInTheWay"
+    SAFETY_BACKUP_FAILED = "SafetyBackupFailed"
+    RESTORE_FAILED = "RestoreFailed"
+    CHECK_FAILED = "CheckFailed"
+    ALREADY_STARTED = "AlreadyStarted"
 
 
 MEANING: dict[Reason, str] = {
@@ -133,4 +147,36 @@ MEANING: dict[Reason, str] = {
     Reason.JOB_LOST: "The Job ended or vanished without a report.",
     Reason.ORDER_INVALID: "The worker cannot read its order: operator and worker image do not fit together.",
     Reason.INTERNAL_ERROR: "A fault of ours; the worker's log has the trace.",
+    Reason.BACKUP_NOT_FOUND: "The store holds no such backup; the message names those that are there.",
+    Reason.CONFIRM_MISSING: "Content can be lost, and `confirm` does not name it.",
+    Reason.PLAN_CHANGED: "The target or the backup is no longer what the approved plan says.",
+    Reason.TARGET_EXISTS: "The database that would be made is there already.",
+    Reason.TARGET_NOT_EMPTY: "The target holds content, and the strategy overwrites nothing.",
+    Reason.TARGET_IN_USE: "Others hold what has to be replaced; the message names them.",
+    Reason.TARGET_UNSUITABLE: "The target lacks something: an extension, an encoding, locks, memory, a version.",
+    Reason.ROLES_MISSING: "The backup belongs to roles that the target does not have.",
+    Reason.DEPENDENTS_IN_THE_WAY: "Objects that are not in the backup hang on those that are replaced.",
+    Reason.SAFETY_BACKUP_FAILED: "The target's own content could not be backed up first; nothing was touched.",
+    Reason.RESTORE_FAILED: "The target refused something in the middle; the message says in what state it is.",
+    Reason.CHECK_FAILED: "The data is back, but a check on it does not hold.",
+    Reason.ALREADY_STARTED: "This request has been started before; a request runs at most once.",
 }
+
+RESTORE_REASONS: frozenset[Reason] = frozenset(
+    {
+        Reason.BACKUP_NOT_FOUND,
+        Reason.CONFIRM_MISSING,
+        Reason.PLAN_CHANGED,
+        Reason.TARGET_EXISTS,
+        Reason.TARGET_NOT_EMPTY,
+        Reason.TARGET_IN_USE,
+        Reason.TARGET_UNSUITABLE,
+        Reason.ROLES_MISSING,
+        Reason.DEPENDENTS_IN_THE_WAY,
+        Reason.SAFETY_BACKUP_FAILED,
+        Reason.RESTORE_FAILED,
+        Reason.CHECK_FAILED,
+        Reason.ALREADY_STARTED,
+    }
+)
+"""Reasons that only a restore has; a backup never ends with one."""

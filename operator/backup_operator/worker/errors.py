@@ -8,6 +8,7 @@ WorkerError                     reason, retryable, message, detail, hint
 ├── StoreError                  the volume: full, read-only, owned by others; its reason is chosen by the store
 ├── StoreBusy                   somebody else holds the store's lock
 ├── VerificationFailed          a stored byte is not what was written
+├── TargetError                 a restore's target; its message says in what state the target is now
 ├── Interrupted                 SIGTERM
 ├── DeadlineExceeded            the order's deadline passed
 └── OrderInvalid                the order cannot be read
@@ -110,6 +111,14 @@ class VerificationFailed(WorkerError):
 
     reason = Reason.VERIFICATION_FAILED
     retryable = True
+
+
+class TargetError(_ReasonedError):
+    """A restore cannot begin or go on. A restore runs at most once: it is never tried again by itself."""
+
+    def __init__(self, reason: Reason, message: str, *, detail: str = "", hint: str = "") -> None:
+        super().__init__(reason, message, detail=detail, hint=hint)
+        self.retryable = False
 
 
 class Interrupted(WorkerError):
