@@ -37,10 +37,18 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
 def _binary(groups: Iterator[list[bytes]]) -> Iterator[bytes]:
     lines = _body(line for group in groups for line in group)
     while part := _joined(lines):
-        try:
-            yield binascii.a2b_base64(part, strict_mode=True)
-        except binascii.Error as exc:
-            raise damaged(f"The armour is no Base64: {exc}.") from exc
+        yield _decoded(part)
+
+
+def _decoded(part: bytes) -> bytes:
+    try:
+        binary = binascii.a2b_base64(part, strict_mode=True)
+    except binascii.Error as exc:
+        raise damaged(f"The armour is no Base64: {exc}.") from exc
+    # strict mode lets the spare bits before the padding be anything
+    if binascii.b2a_base64(binary, newline=False) != part:
+        raise damaged("The last characters of the armour are not what was written.")
+    return binary
 
 
 def _joined(lines: Iterator[bytes]) -> bytes:
