@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# the verbs of `make test` share two cores and one cluster
+.NOTPARALLEL:
 
 PYTHON ?= python3
 CLUSTER := $(PYTHON) -m tests.cluster

@@ -27,10 +27,13 @@ def main() -> int:
     """Runs one verb; problems are printed as message, detail, hint."""
     # a shell of root may lack these, and iptables, ip and debootstrap live there
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
-    os.environ.setdefault("KUBECACHEDIR", str(here().kubectl_cache))
+    places = here()
+    # kubectl is the one of this cluster, and so is what it talks to
+    os.environ["PATH"] = os.pathsep.join([str(places.bin), os.environ["PATH"]])
+    os.environ.update(KUBECONFIG=str(places.kubeconfig), KUBECACHEDIR=str(places.kubectl_cache))
     arguments = parse(sys.argv[1:])
     try:
-        return VERBS[arguments.verb](here(), arguments)
+        return VERBS[arguments.verb](places, arguments)
     except ClusterError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1

@@ -3,9 +3,10 @@
 import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.cluster import kind, node
 from tests.cluster.base_images import PUBLISHED, debian
@@ -71,6 +72,7 @@ def build_words(image: Image, checkout: Path, base: str, environment: Mapping[st
 
 def load(places: Places, docker: Docker, wanted: Sequence[Image]) -> None:
     """Brings the images into every node that has not got them, by image id. Raises ClusterError without a cluster."""
+    loaded: set[str] = set()
     for place in nodes(places):
         lacking = [image.name for image in wanted if docker.image_id(image.name) not in ids_in(place, image.name)]
         if not lacking:
@@ -78,6 +80,27 @@ def load(places: Places, docker: Docker, wanted: Sequence[Image]) -> None:
             continue
         with Progress(f"{place.name}: loading {', '.join(lacking)}"):
             _pipe(docker, lacking, place)
+        loaded.update(lacking)
+    _restart_users_of(loaded)
+
+
+def _restart_users_of(names: Collection[str]) -> None:
+    """Restarts the Deployments that run an older image of that name: to Kubernetes nothing has changed."""
+    if not names:
+        return
+    found = json.loads(output(["kubectl", "get", "deployments", "--all-namespaces", "--output=json"]))
+    for user in users_of(names, found["items"]):
+        output(["kubectl", "rollout", "restart", *user])
+        say(f"restarting {' '.join(user)}")
+
+
+def users_of(names: Collection[str], deployments: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """`--namespace=…` and `deployment/…` of those that have a container of one of the images."""
+    return [
+        (f"--namespace={one['metadata']['namespace']}", f"deployment/{one['metadata']['name']}")
+        for one in deployments
+        if any(container["image"] in names for container in one["spec"]["template"]["spec"]["containers"])
+    ]
 
 
 @dataclass(frozen=True)

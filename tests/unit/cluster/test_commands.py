@@ -1,6 +1,7 @@
 """Command lines, and what is told when one fails."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,3 +93,13 @@ def test_a_component_that_keeps_ending_is_named():
 
 def test_a_component_that_ended_once_is_given_time():
     assert node.crashing("kubelet ended with 1, see log/kubelet.log\n") == ""
+
+
+def test_a_newly_loaded_image_restarts_the_deployments_that_run_it():
+    def deployment(name: str, image: str) -> dict[str, Any]:
+        template = {"spec": {"containers": [{"image": image}]}}
+        return {"metadata": {"name": name, "namespace": "n"}, "spec": {"template": template}}
+
+    running = [deployment("ours", "backup-operator:dev"), deployment("other", "backup-operator:1.0")]
+
+    assert images.users_of({"backup-operator:dev"}, running) == [("--namespace=n", "deployment/ours")]
