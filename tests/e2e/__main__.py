@@ -19,8 +19,7 @@ def main() -> int:
     """0 when both halves passed; a half that a pytest option such as -k leaves empty does not count."""
     options = sys.argv[1:]
     workers = os.environ.get("E2E_WORKERS", str(SIDE_BY_SIDE))
-    # tests of one xdist_group share expensive servers, so they stay on one worker
-    together = pytest.main([HERE, "-m", "not alone", "-n", workers, "--dist", "loadgroup", *options])
+    together = pytest.main([HERE, "-m", "not alone", "-n", workers, *options])
     alone = pytest.main([HERE, "-m", "alone", *options])
     codes = {int(together), int(alone)}
     return max(codes - {int(NOTHING_COLLECTED)}) if codes != {int(NOTHING_COLLECTED)} else int(NOTHING_COLLECTED)

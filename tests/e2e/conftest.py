@@ -12,12 +12,31 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import objects
 from tests.support.kubectl import Namespace, create_namespace
 from tests.support.opening import Opener, start_opener
 from tests.support.operator import OPERATOR_NAMESPACE, install_operator, tell_what_happened
 from tests.support.servers import Servers, small_database
+
+
+TOGETHER = {"test_everything.py", "test_readme.py", "test_tls.py"}
+"""Modules whose tests share servers of their own: each runs whole on one pytest-xdist worker, the rest test by test."""
+
+
+class SharedServersTogether(LoadScopeScheduling):
+    """Hands out modules of TOGETHER as one piece of work, largest first, and every other test by itself."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if Path(file).name in TOGETHER else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SharedServersTogether:
+    """Takes the place of --dist: its loadgroup does not group with pytest 9."""
+    return SharedServersTogether(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:

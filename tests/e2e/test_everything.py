@@ -12,7 +12,6 @@ from tests.support.policies import Policy
 from tests.support.servers import Servers
 
 EVERYTHING = Path(__file__).resolve().parents[1] / "golden/source/everything.sql"
-pytestmark = pytest.mark.xdist_group("everything")
 PGBENCH_SCALE = 10
 """1,000,000 rows of pgbench_accounts."""
 BIG_RUN_SECONDS = 240

@@ -56,14 +56,17 @@ FAULTS = [
         id="missing database",
     ),
     pytest.param(
-        Fault("ConnectionRefused", secret=lambda servers: {"SUPABASE_DB_URL": servers.postgres_url(port=5431)}),
+        Fault(
+            "ConnectionRefused",
+            secret=lambda servers: {"SUPABASE_DB_URL": servers.postgres_url(port=objects.CLOSED_PORT)},
+        ),
         id="nothing listens on the port of PostgreSQL",
     ),
     pytest.param(
         Fault(
             "ConnectionRefused",
             source=objects.redis_source(),
-            secret=lambda servers: {"REDIS_URL": servers.redis_url(port=6378)},
+            secret=lambda servers: {"REDIS_URL": servers.redis_url(port=objects.CLOSED_PORT)},
         ),
         id="nothing listens on the port of Redis",
     ),
@@ -77,7 +80,6 @@ FAULTS = [
         Fault(
             "FilterMatchesNothing",
             source=objects.postgres_source(tables={"exclude": ["public.Users"]}),
-            spec={"source": objects.postgres_source(tables={"exclude": ["public.Users"]})},
             healed_spec={"source": objects.postgres_source(tables={"exclude": ["public.visits"]})},
         ),
         id="filter that matches nothing",
@@ -233,8 +235,8 @@ def test_a_full_volume_is_named_and_leaves_nothing_listed(ground: Namespace, ser
         "large",
         b"CREATE TABLE noise AS SELECT gen_random_uuid(), gen_random_uuid() AS b FROM generate_series(1, 300000);",
     )
-    small = objects.claim("small", "20Mi", storageClassName=volume, volumeName=volume)
-    ground.apply(node.mount_small_disk(volume, "20m"), small)
+    small = objects.claim("small", "16Mi", storageClassName=volume, volumeName=volume)
+    ground.apply(node.mount_small_disk(volume, mebibytes=16), small)
     try:
         ground.apply(servers.app_secret(SUPABASE_DB_URL=servers.postgres_url("large")))
         ground.apply(objects.backup_policy("app", objects.postgres_source(), storage={"claimName": "small"}))

@@ -208,19 +208,6 @@ def test_a_second_namespace_has_its_own_policy_of_the_same_name(
         other.kubectl("delete", "namespace", other.name, "--wait=false")
 
 
-def test_a_claim_made_from_a_template_outlives_its_policy(ground: Namespace):
-    template = {"size": "1Gi", "accessModes": ["ReadWriteOnce"]}
-    ground.apply(objects.backup_policy("app", objects.redis_source(), storage={"claimTemplate": template}))
-    policy = Policy(ground, "app")
-
-    policy.back_up("now")
-
-    claims = {one["metadata"]["name"]: one["metadata"] for one in ground.list("pvc")}
-    made = claims.keys() - {"backups"}
-    assert len(made) == 1
-    assert "ownerReferences" not in claims[made.copy().pop()]
-
-
 def test_two_policies_on_one_path_are_refused(ground: Namespace):
     storage = {"claimName": "backups", "path": "shared/path"}
     ground.apply(objects.backup_policy("first", objects.redis_source(), storage=storage))
@@ -262,6 +249,16 @@ def moment(text: str) -> datetime:
         pytest.param({"drill": {"schedule": "0 4 1 * *"}}, id="drill"),
         pytest.param({"objectives": {"rpo": "25h", "rto": "2h"}}, id="objectives.rto"),
         pytest.param({"notify": {"heartbeatUrlSecretRef": {"name": "app", "key": "URL"}}}, id="notify"),
+        pytest.param({"storage": {"claimTemplate": {"size": "1Gi"}}}, id="storage.claimTemplate"),
+        pytest.param(
+            {
+                "encryption": {
+                    "passphraseSecretRef": {"name": "app", "key": "BACKUP_ENCRYPTION_KEY"},
+                    "previousPassphraseSecretRefs": [{"name": "app", "key": "OLD"}],
+                }
+            },
+            id="encryption.previousPassphraseSecretRefs",
+        ),
         pytest.param({"source": objects.redis_source(method="Scan")}, id="source.redis.method"),
         pytest.param(
             {"source": objects.redis_source(appendOnly={"claimName": "data", "path": "aof", "runAsUser": 999})},
@@ -270,8 +267,7 @@ def moment(text: str) -> datetime:
     ],
 )
 def test_a_feature_that_is_not_built_is_answered_and_not_ignored(ground: Namespace, spec, request):
-    source = spec.pop("source", None) or objects.redis_source()
-    ground.apply(objects.backup_policy("app", source, **spec))
+    ground.apply(objects.backup_policy("app", **{"source": objects.redis_source(), **spec}))
 
     refused = Policy(ground, "app").wait_for("Accepted", "False", "NotYetSupported")
 

@@ -10,8 +10,6 @@ from tests.support.kubectl import Namespace
 from tests.support.policies import Policy
 from tests.support.servers import Servers, small_database
 
-pytestmark = pytest.mark.xdist_group("tls")
-
 
 @pytest.fixture(scope="module")
 def certificates(module_namespace: Namespace, tmp_path_factory) -> Certificates:

@@ -54,18 +54,18 @@ class Node:
         shell = self.namespace.shell(self.pod)
         return shell.run("nsenter", "--target", "1", "--mount", "--", *argv).decode()
 
-    def mount_small_disk(self, volume: str, size: str) -> objects.Manifest:
+    def mount_small_disk(self, volume: str, *, mebibytes: int) -> objects.Manifest:
         """A tmpfs on the node, and the PersistentVolume that leads to it."""
         path = f"{_MOUNTS}/{volume}"
         self.run("mkdir", "-p", path)
-        self.run("mount", "-t", "tmpfs", "-o", f"size={size},mode=0777", "tmpfs", path)
+        self.run("mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode=0777", "tmpfs", path)
         affinity = {"key": "kubernetes.io/hostname", "operator": "In", "values": [self.name]}
         return {
             "apiVersion": "v1",
             "kind": "PersistentVolume",
             "metadata": {"name": volume},
             "spec": {
-                "capacity": {"storage": size},
+                "capacity": {"storage": f"{mebibytes}Mi"},
                 "accessModes": ["ReadWriteOnce"],
                 "storageClassName": volume,
                 "persistentVolumeReclaimPolicy": "Retain",

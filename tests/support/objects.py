@@ -9,6 +9,7 @@ Manifest = dict[str, Any]
 API_VERSION = "backup.agentsflow.ai/v1alpha1"
 SERVERS_IMAGE = "backup-operator-test-servers:dev"
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
+CLOSED_PORT = 1
 SOCKETS = "/run/servers"
 POSTGRES = (f"--host={SOCKETS}", "--username=postgres")
 """How psql and pg_dump reach the server of their own pod."""
@@ -31,12 +32,13 @@ def claim(name: str, size: str = "1Gi", **spec: Any) -> Manifest:
 
 
 def service(name: str, port: int) -> Manifest:
-    """Leads `name` to the pod of that name."""
+    """Leads `name` to the pod of that name, and CLOSED_PORT to a port on which nothing listens."""
+    ports = [{"name": "server", "port": port}, {"name": "closed", "port": CLOSED_PORT}]
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name},
-        "spec": {"selector": {"app": name}, "ports": [{"port": port}]},
+        "spec": {"selector": {"app": name}, "ports": ports},
     }
 
 

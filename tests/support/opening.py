@@ -56,10 +56,11 @@ class Opener:
         return self.database(database)
 
     def load_custom(self, store: str, file: str, database: str) -> PostgresDatabase:
-        """A fresh database with the content of a stored archive."""
+        """A fresh database with the content of a stored archive; pg_restore reads no gzip around it."""
         connection = " ".join(objects.POSTGRES)
+        unpacked = "gunzip | " if ".gz." in file else ""
         restore = f"pg_restore --exit-on-error {connection} --dbname={database}"
-        self.bash(f"createdb {connection} {database}; {self.decrypt(store, file)} | {restore}")
+        self.bash(f"createdb {connection} {database}; {self.decrypt(store, file)} | {unpacked}{restore}")
         return self.database(database)
 
     def database(self, name: str) -> PostgresDatabase:
