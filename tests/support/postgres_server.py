@@ -166,7 +166,7 @@ class PostgresServer:
         """Where this server's programs are."""
         return installation(self.major) / "bin"
 
-    def start(self) -> None:
+    def start(self, *, wait: bool = True) -> None:
         """Start the server and wait until it takes connections. Raises: RuntimeError with its log."""
         self._process = subprocess.Popen(
             run_unprivileged([str(self.bin / "postgres"), "-D", str(self.directory / "data")]),
@@ -174,6 +174,8 @@ class PostgresServer:
             stderr=subprocess.STDOUT,
             cwd="/",
         )
+        if not wait:
+            return
         try:
             wait_until(self._answers, "the start of PostgreSQL", _START_DEADLINE_SECONDS)
         except TimeoutError as exc:
@@ -281,7 +283,7 @@ class PostgresServer:
 
     def _all_settings(self) -> dict[str, str]:
         settings = {
-            "listen_addresses": "localhost",
+            "listen_addresses": "127.0.0.1, ::1",
             "port": str(self.port),
             "unix_socket_directories": str(self.directory),
             "fsync": "off",

@@ -15,6 +15,7 @@ from backup_operator.contract.order import PostgresTls
 from backup_operator.vocabulary.choices import TlsMode
 from backup_operator.worker.secrets import secret_path
 from backup_operator.worker.sources.postgres_faults import Place, connection_fault
+from backup_operator.worker.sources.postgres_tls import certificate_complaint
 from backup_operator.worker.sources.postgres_url import PostgresUrl
 
 _CONNECT_TIMEOUT_SECONDS = 15
@@ -42,7 +43,7 @@ class Login:
     def place(self) -> Place:
         """What messages name."""
         return Place(
-            host=self.parameters["host"],
+            host=self.parameters["host"].split(",")[0],
             port=int(self.parameters["port"].split(",")[0]),
             database=self.parameters["dbname"],
             user=self.parameters["user"],
@@ -63,7 +64,12 @@ class Login:
         try:
             return psycopg.connect(self.conninfo, autocommit=True, client_encoding="UTF8")
         except psycopg.Error as exc:
-            raise connection_fault(exc, self.place) from exc
+            raise connection_fault(exc, self.place, self._certificate_complaint(str(exc))) from exc
+
+    def _certificate_complaint(self, text: str) -> str:
+        if "certificate verify failed" not in text or "sslrootcert" not in self.parameters:
+            return ""
+        return certificate_complaint(self.place.host, self.place.port, Path(self.parameters["sslrootcert"]))
 
 
 def make_login(url: PostgresUrl, tls: PostgresTls, scratch: Path, *, application: str, secret: str) -> Login:

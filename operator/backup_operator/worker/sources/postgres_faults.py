@@ -223,9 +223,9 @@ _TABLE: tuple[_Row, ...] = (
 )
 
 
-def connection_fault(error: psycopg.Error, place: Place) -> SourceError:
-    """Why a connection, or a query over it, failed."""
-    text = str(error)
+def connection_fault(error: psycopg.Error, place: Place, more: str = "") -> SourceError:
+    """Why a connection, or a query over it, failed; `more` is what else is known, in OpenSSL's words."""
+    text = f"{error} {more}".strip()
     row = _row(text, error.sqlstate or "")
     if row is None:
         return SourceError(
