@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 _RESYNC_JITTER = 0.1
 _SPREAD = 0.1
 """The part of a resync's interval over which its keys are spread."""
-_PAUSE_AFTER_ERROR = timedelta(seconds=5)
+PAUSE_AFTER_ERROR = timedelta(seconds=3)
 _EXIT_FAILED = 1
 
 
@@ -54,8 +54,8 @@ class Dirty:
         return f"{self.plural} {self.key}"
 
 
-class Operator:
-    """One operator process."""
+class Engine:
+    """What one operator process does besides watching."""
 
     def __init__(self, cluster: Cluster, settings: Settings) -> None:
         self._cluster = cluster
@@ -69,7 +69,7 @@ class Operator:
 
     async def start(self) -> None:
         """Check the CRDs and start the tasks; the API server may be away meanwhile. Raises: CrdsMissing."""
-        await self._check_crds()
+        await self.check_crds()
         self._supervise(self.leadership.run(), "lease")
         self._supervise(self._work(), "work")
 
@@ -113,13 +113,14 @@ class Operator:
         reconciler = self._policies if dirty.plural == POLICIES.plural else self._restores
         return await reconciler.reconcile(dirty.key)
 
-    async def _check_crds(self) -> None:
+    async def check_crds(self) -> None:
+        """Wait for the API server and ask it for our kinds. Raises: CrdsMissing."""
         while True:
             try:
                 missing = {POLICIES.plural, RESTORES.plural} - await self._cluster.kinds_served(API_VERSION)
             except ClusterError as exc:
                 log.warning("API server not ready", extra={"error": str(exc)})
-                await asyncio.sleep(_PAUSE_AFTER_ERROR.total_seconds())
+                await asyncio.sleep(PAUSE_AFTER_ERROR.total_seconds())
                 continue
             if missing:
                 raise CrdsMissing(
@@ -145,7 +146,7 @@ class Operator:
                 return await self._resync(spread)
             except ClusterError as exc:
                 log.warning("resync failed", extra={"error": str(exc)})
-                await asyncio.sleep(_PAUSE_AFTER_ERROR.total_seconds())
+                await asyncio.sleep(PAUSE_AFTER_ERROR.total_seconds())
 
     async def _resync(self, spread: timedelta) -> None:
         """Mark everything that a LIST shows, and every policy that it no longer shows."""

@@ -13,7 +13,7 @@ import kopf
 
 from backup_operator.api.meta import GROUP, VERSION
 from backup_operator.controller.cluster import Cluster, Manifest
-from backup_operator.controller.engine import CrdsMissing, Operator
+from backup_operator.controller.engine import CrdsMissing, Engine
 from backup_operator.controller.settings import Settings, SettingsInvalid
 from backup_operator.manifests.labels import OURS
 
@@ -29,8 +29,8 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     try:
         ours = Settings.from_environment()
         configure(settings, ours)
-        memo.operator = Operator(await Cluster.connect(), ours)
-        await memo.operator.start()
+        memo.engine = Engine(await Cluster.connect(), ours)
+        await memo.engine.start()
     except (SettingsInvalid, CrdsMissing) as exc:
         raise kopf.PermanentError(str(exc)) from exc
 
@@ -73,53 +73,53 @@ def configure(settings: kopf.OperatorSettings, ours: Settings) -> None:
 @kopf.on.cleanup()
 async def stop(memo: kopf.Memo, **_: Any) -> None:
     """Hand the Lease over."""
-    if "operator" in memo:
-        await memo.operator.stop()
+    if "engine" in memo:
+        await memo.engine.stop()
 
 
 @kopf.on.event(GROUP, VERSION, "backuppolicies")
 async def policy_event(memo: kopf.Memo, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - Kopf's word
     """A BackupPolicy."""
-    memo.operator.policy_seen(_manifest(body), deleted=type == _DELETED)
+    memo.engine.policy_seen(_manifest(body), deleted=type == _DELETED)
 
 
 @kopf.on.event(GROUP, VERSION, "restorerequests")
 async def restore_event(memo: kopf.Memo, body: kopf.Body, **_: Any) -> None:
     """A RestoreRequest."""
-    memo.operator.restore_seen(_manifest(body))
+    memo.engine.restore_seen(_manifest(body))
 
 
 @kopf.on.event("batch", "v1", "cronjobs")
 async def cronjob_event(memo: kopf.Memo, body: kopf.Body, **_: Any) -> None:
     """A CronJob of ours."""
-    memo.operator.child_seen(_manifest(body))
+    memo.engine.child_seen(_manifest(body))
 
 
 @kopf.on.event("batch", "v1", "jobs")
 async def job_event(memo: kopf.Memo, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - Kopf's word
     """A Job of ours, made by the CronJob, by us or by hand."""
     if type == _DELETED:
-        memo.operator.job_gone(_manifest(body))
+        memo.engine.job_gone(_manifest(body))
     else:
-        memo.operator.child_seen(_manifest(body))
+        memo.engine.child_seen(_manifest(body))
 
 
 @kopf.on.event("", "v1", "pods")
 async def pod_event(memo: kopf.Memo, body: kopf.Body, **_: Any) -> None:
     """A worker's pod."""
-    memo.operator.pod_seen(_manifest(body))
+    memo.engine.pod_seen(_manifest(body))
 
 
 @kopf.on.event("coordination.k8s.io", "v1", "leases")
 async def lease_event(memo: kopf.Memo, body: kopf.Body, **_: Any) -> None:
     """Our Lease, as the watch shows it."""
-    memo.operator.leadership.seen_by_watch(_manifest(body))
+    memo.engine.leadership.seen_by_watch(_manifest(body))
 
 
 @kopf.on.probe(id="watch")
 async def probe(memo: kopf.Memo, **_: Any) -> str:
     """Whether the watch is alive; any error but a PermanentError would hang the probe instead of failing it."""
-    if "operator" in memo and memo.operator.leadership.watch_is_deaf:
+    if "engine" in memo and memo.engine.leadership.watch_is_deaf:
         raise kopf.PermanentError("the Lease changes and the watch does not tell")
     return "hears"
 

@@ -1,0 +1,65 @@
+"""What the watch has told: pods that are gone, and who writes where."""
+
+from typing import Any
+
+from backup_operator.controller.cluster import Key
+from backup_operator.controller.memory import Memory, writes_where_it_wants
+from tests.unit.controller.test_sight import pod, terminated
+
+POSTGRES = {"postgres": {"urlSecretRef": {"name": "app", "key": "URL"}}}
+
+
+def policy(name: str, path: str, *, in_use: str = "", generation: int = 1) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "namespace": "prod",
+            "name": name,
+            "uid": f"uid-{name}",
+            "generation": generation,
+            "creationTimestamp": "2026-11-24T02:00:00Z",
+        },
+        "spec": {
+            "source": POSTGRES,
+            "schedule": "@daily",
+            "encryption": {"passphraseSecretRef": {"name": "app", "key": "KEY"}},
+            "storage": {"claimName": "backups", "path": path},
+        },
+        "status": {"store": in_use} if in_use else {},
+    }
+
+
+def test_what_a_pod_said_outlives_it_until_its_job_is_gone():
+    memory = Memory()
+
+    memory.remember_pod(pod())
+    assert memory.attempts("job-uid") == {}
+    memory.remember_pod(pod(phase="Failed", state=terminated(exitCode=20)))
+    assert list(memory.attempts("job-uid")) == ["pod-uid"]
+    memory.forget_job("job-uid")
+    assert memory.attempts("job-uid") == {}
+
+
+def test_a_policy_is_news_once_and_its_runs_are_none():
+    memory = Memory()
+    first = policy("a", "db")
+
+    assert memory.learn_policy(first)
+    assert not memory.learn_policy({**first, "status": {"backupCount": 3}})
+    assert memory.learn_policy(policy("a", "db", generation=2))
+
+
+def test_a_store_that_is_written_to_and_one_that_is_wanted_are_both_known():
+    memory = Memory()
+
+    memory.learn_policy(policy("a", "new", in_use="backups:old"))
+
+    assert {(one.path, one.holds) for one in memory.neighbours("prod")} == {("new", False), ("old", True)}
+    assert memory.neighbours("other") == ()
+    memory.forget_policy(Key("prod", "a"))
+    assert memory.neighbours("prod") == ()
+
+
+def test_who_writes_where_it_wants():
+    assert writes_where_it_wants(policy("a", "db", in_use="backups:db"))
+    assert not writes_where_it_wants(policy("a", "db", in_use="backups:other"))
+    assert not writes_where_it_wants(policy("a", "db"))

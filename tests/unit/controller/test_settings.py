@@ -1,0 +1,31 @@
+"""What the chart tells the operator."""
+
+import pytest
+
+from backup_operator.controller.cluster import Key
+from backup_operator.controller.settings import Settings, SettingsInvalid
+
+
+def test_the_environment_is_read():
+    settings = Settings.from_environment(
+        {
+            "BACKUP_IMAGE": "worker:1",
+            "WORKER_RESOURCES": '{"limits": {"memory": "1Gi"}}',
+            "WORKER_IMAGE_PULL_SECRETS": "a, b",
+            "WATCH_NAMESPACES": "one,two",
+            "POD_NAME": "pod-1",
+        }
+    )
+
+    assert settings.worker.resources == {"limits": {"memory": "1Gi"}}
+    assert settings.worker.image_pull_secrets == ("a", "b")
+    assert settings.namespaces == ("one", "two")
+    assert (settings.identity, settings.lease) == ("pod-1", Key("one", "backup-operator"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("BACKUP_IMAGE", ""), ("WORKER_RESOURCES", "{"), ("WORKERS", "0"), ("RESYNC_SECONDS", "x")]
+)
+def test_a_variable_that_cannot_be_read_is_named(variable: str, value: str):
+    with pytest.raises(SettingsInvalid, match=variable):
+        Settings.from_environment({"BACKUP_IMAGE": "worker:1", variable: value})

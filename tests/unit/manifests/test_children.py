@@ -1,0 +1,158 @@
+"""The CronJob and the inventory Job of a policy, against goldens; and what must hold of every pod."""
+
+import json
+from typing import Any
+
+import pytest
+
+from backup_operator.contract.exits import Exit
+from backup_operator.contract.order import BackupOrder, InventoryOrder
+from backup_operator.manifests.children import cronjob_of, inventory_job_of
+from backup_operator.manifests.pod import WorkerPod
+from tests.unit.manifests.golden import assert_is_golden
+from tests.unit.manifests.policies import policy
+
+WORKER = WorkerPod(
+    image="backup-operator-worker:1", resources={"requests": {"memory": "128Mi"}, "limits": {"memory": "1Gi"}}
+)
+REDIS_TLS = {
+    "redis": {
+        "urlSecretRef": {"name": "app", "key": "REDIS_URL"},
+        "tls": {
+            "caSecretRef": {"name": "redis-tls", "key": "ca.crt"},
+            "certSecretRef": {"name": "redis-tls", "key": "tls.crt"},
+            "keySecretRef": {"name": "redis-tls", "key": "tls.key"},
+        },
+    }
+}
+EVERYTHING: dict[str, Any] = {
+    "source": {
+        "postgres": {
+            "urlSecretRef": {"name": "app", "key": "URL"},
+            "format": "Custom",
+            "globals": True,
+            "schemas": {"exclude": ["$(HOME)"]},
+            "tables": {"excludeData": ['"Sessions"']},
+            "tls": {"mode": "VerifyFull", "caSecretRef": {"name": "db-ca", "key": "ca.crt"}},
+        }
+    },
+    "timeZone": "Europe/Berlin",
+    "suspend": True,
+    "compression": {"algorithm": "Zstd"},
+    "objectives": {"rpo": "1h"},
+    "storage": {"claimName": "backups", "path": "db/main"},
+    "job": {
+        "deadline": "90m",
+        "backoffLimit": 0,
+        "resources": {"limits": {"memory": "512Mi", "cpu": 1}},
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"key": "batch", "operator": "Exists", "effect": "NoSchedule"}],
+        "imagePullSecrets": [{"name": "regcred"}],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [("cronjob-postgres", {}), ("cronjob-redis-tls", {"source": REDIS_TLS}), ("cronjob-everything", EVERYTHING)],
+)
+def test_the_cronjob_is_the_golden_one(name: str, spec: dict[str, Any]):
+    assert_is_golden(name, cronjob_of(policy(**spec), WORKER))
+
+
+def test_the_inventory_job_is_the_golden_one():
+    assert_is_golden("inventory-job", inventory_job_of(policy(), WORKER))
+
+
+def test_orders_survive_the_annotation():
+    cronjob = cronjob_of(policy(**EVERYTHING), WORKER)
+    inventory = inventory_job_of(policy(**EVERYTHING), WORKER)
+
+    backup_order = BackupOrder.model_validate_json(_order_in(cronjob["spec"]["jobTemplate"]))
+    inventory_order = InventoryOrder.model_validate_json(_order_in(inventory))
+
+    assert backup_order.postgres is not None
+    assert backup_order.postgres.schemas.exclude == ("$(HOME)",), "nothing is expanded on its way"
+    assert backup_order.store == inventory_order.store
+
+
+def test_a_missing_secret_is_called_by_its_name_and_comes_with_the_command_that_makes_it():
+    order = json.loads(_order_in(cronjob_of(policy(), WORKER)["spec"]["jobTemplate"]))
+
+    assert order["postgres"]["url"] == {
+        "path": "/etc/backup-operator/secrets/url/SUPABASE_DB_URL",
+        "described": "key SUPABASE_DB_URL of Secret prod/app",
+        "command": "kubectl -n prod create secret generic app --from-file=SUPABASE_DB_URL=<file>",
+    }
+
+
+def test_pods_are_restricted_and_hold_no_token():
+    pod = cronjob_of(policy(**EVERYTHING), WORKER)["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "fsGroup": 65532,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert pod["containers"][0]["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_no_secret_is_an_argument_or_a_variable_and_each_may_be_missing():
+    pod = cronjob_of(policy(source=REDIS_TLS), WORKER)["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+
+    assert "env" not in pod["containers"][0]
+    assert "envFrom" not in pod["containers"][0]
+    secrets = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
+    assert [secret["items"][0]["key"] for secret in secrets] == [
+        "REDIS_URL",
+        "ca.crt",
+        "tls.crt",
+        "tls.key",
+        "BACKUP_ENCRYPTION_KEY",
+    ]
+    assert all(secret["optional"] for secret in secrets)
+
+
+def test_a_disruption_costs_no_retry_and_a_final_fault_gets_none():
+    job = cronjob_of(policy(), WORKER)["spec"]["jobTemplate"]["spec"]
+
+    disruption, final = job["podFailurePolicy"]["rules"]
+
+    assert (disruption["action"], disruption["onPodConditions"][0]["type"]) == ("Ignore", "DisruptionTarget")
+    assert (final["action"], final["onExitCodes"]["values"]) == ("FailJob", [Exit.FINAL.value])
+
+
+def test_the_job_gives_the_worker_time_to_report_before_its_own_deadline():
+    job = cronjob_of(policy(job={"deadline": "1h"}), WORKER)["spec"]["jobTemplate"]["spec"]
+
+    assert job["activeDeadlineSeconds"] == 3600 + 300
+
+
+def test_an_inventory_cannot_write():
+    pod = inventory_job_of(policy(), WORKER)["spec"]["template"]["spec"]
+    store = next(mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "store")
+
+    assert store["readOnly"] is True
+
+
+def test_the_inventory_of_another_store_or_after_a_lost_report_is_another_job():
+    names = {
+        inventory_job_of(policy(), WORKER)["metadata"]["name"],
+        inventory_job_of(policy(storage={"claimName": "other"}), WORKER)["metadata"]["name"],
+        inventory_job_of(policy(), WORKER, lost_run="uid-of-a-job")["metadata"]["name"],
+    }
+
+    assert len(names) == 3
+    assert inventory_job_of(policy(), WORKER)["metadata"]["name"] in names
+
+
+def _order_in(job: dict[str, Any]) -> str:
+    return str(job["spec"]["template"]["metadata"]["annotations"]["backup.agentsflow.ai/order"])

@@ -1,0 +1,58 @@
+"""Names and labels: what fits stays, what does not keeps its beginning and a hash."""
+
+import re
+
+import pytest
+
+from backup_operator.manifests.labels import (
+    CRONJOB_NAME_LIMIT,
+    LABEL_LIMIT,
+    cronjob_name,
+    inventory_job_name,
+    policy_labels,
+    policy_of,
+    short_name,
+)
+
+LONG = "a" * 50 + "." + "b" * 63 + "." + "c" * 100
+
+
+@pytest.mark.parametrize("name", ["app-db", "a" * 52, "a.b"])
+def test_a_name_that_fits_stays(name: str):
+    assert short_name(name, 52) == name
+
+
+@pytest.mark.parametrize("name", ["a" * 53, "a" * 43 + "." + "b" * 20, "a" * 42 + "--" + "b" * 20, LONG])
+def test_a_name_that_does_not_fit_is_cut_into_one_that_kubernetes_takes(name: str):
+    short = short_name(name, 52)
+
+    assert len(short) <= 52
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", short)
+
+
+def test_long_names_that_differ_at_the_end_stay_different():
+    assert cronjob_name(LONG + "x") != cronjob_name(LONG + "y")
+    assert len(cronjob_name(LONG)) <= CRONJOB_NAME_LIMIT
+
+
+def test_the_name_of_a_cronjob_with_the_minutes_that_kubernetes_adds_fits_a_job():
+    assert len(cronjob_name(LONG) + "-29999999") <= 63
+
+
+def test_an_inventory_job_has_the_same_name_for_the_same_cause_only():
+    assert inventory_job_name(LONG, "uid", "a") == inventory_job_name(LONG, "uid", "a")
+    assert inventory_job_name(LONG, "uid", "a") != inventory_job_name(LONG, "uid", "b")
+    assert inventory_job_name(LONG, "uid", "a") != inventory_job_name(LONG, "other uid", "a")
+    assert len(inventory_job_name(LONG, "uid", "a")) <= 63
+
+
+def test_label_values_fit():
+    assert all(len(value) <= LABEL_LIMIT for value in policy_labels(LONG).values())
+
+
+def test_a_child_is_known_by_its_annotation_and_a_stranger_is_not():
+    ours = {"metadata": {"labels": policy_labels(LONG), "annotations": {"backup.agentsflow.ai/policy-name": LONG}}}
+
+    assert policy_of(ours) == LONG
+    assert policy_of({"metadata": {"labels": {}, "annotations": ours["metadata"]["annotations"]}}) is None
+    assert policy_of({"metadata": {"labels": policy_labels("x")}}) is None
