@@ -4,15 +4,21 @@ Programs are started by list, never through a shell, with an environment that is
 file or a pipe, never through argv or the inherited environment.
 """
 
+import fcntl
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 16
+"""Asked of the pipe at a time: a larger wish is allocated whole for every read, however little is there."""
+_PIPE_BYTES = 1 << 20
+"""Room in the pipe, so that a program is not stopped whenever we are; the system's default is 64 KiB."""
 _STDERR_KEPT_BYTES = 64 * 1024
 _TERMINATION_GRACE_SECONDS = 10
 
@@ -56,6 +62,19 @@ class Program:
             cwd=working_directory,
             bufsize=0,
         )
+        if reads_stdout:
+            self._widen_pipe()
+
+    def _widen_pipe(self) -> None:
+        # refused where a user's pipes hold much already (fs.pipe-user-pages-soft): slower, not wrong
+        with suppress(OSError):
+            fcntl.fcntl(self._stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+    @property
+    def _stdout(self) -> int:
+        if self._process.stdout is None:
+            raise ValueError(f"{self.name} was started without reading its stdout")
+        return self._process.stdout.fileno()
 
     @property
     def pid(self) -> int:
@@ -63,11 +82,9 @@ class Program:
         return self._process.pid
 
     def chunks(self) -> Iterator[bytes]:
-        """What the program writes to stdout, in chunks of up to 1 MiB, until it closes it."""
-        stdout = self._process.stdout
-        if stdout is None:
-            raise ValueError(f"{self.name} was started without reading its stdout")
-        while chunk := stdout.read(CHUNK_BYTES):
+        """What the program writes to stdout, in chunks of up to 64 KiB, until it closes it."""
+        descriptor = self._stdout
+        while chunk := os.read(descriptor, CHUNK_BYTES):
             yield chunk
 
     def feed(self, chunk: bytes | memoryview) -> None:

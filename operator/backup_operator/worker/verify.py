@@ -4,7 +4,7 @@ import os
 from typing import BinaryIO
 
 from backup_operator.vocabulary.choices import ArtifactKind
-from backup_operator.worker.errors import VerificationFailed
+from backup_operator.worker.errors import KeyInvalid, VerificationFailed
 from backup_operator.worker.progress import Progress
 from backup_operator.worker.sources.base import Contents, Dump
 from backup_operator.worker.stages.chain import Recipe, Sealed, unseal
@@ -16,8 +16,16 @@ def verify_artifact(stored: BinaryIO, dump: Dump, written: Sealed, recipe: Recip
     `stored` is read from its start; the system's cached pages of it are dropped first, so that the bytes come from
     the volume. They must have been synced before.
 
-    Raises: VerificationFailed, KeyInvalid, DumpIncomplete, SourceError.
+    Raises: VerificationFailed, DumpIncomplete, SourceError.
     """
+    try:
+        return _read_back(stored, dump, written, recipe, progress)
+    except KeyInvalid as error:
+        # it was sealed with this key a moment ago: what does not open has been damaged in its first block
+        raise _changed(f"it does not open: {error.message}") from error
+
+
+def _read_back(stored: BinaryIO, dump: Dump, written: Sealed, recipe: Recipe, progress: Progress) -> Contents:
     os.posix_fadvise(stored.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     stored.seek(0)
     with dump.inspector() as inspector, unseal(stored, (recipe.passphrase,), recipe.algorithm) as plaintext:
@@ -32,9 +40,15 @@ def verify_artifact(stored: BinaryIO, dump: Dump, written: Sealed, recipe: Recip
 
 def _compare(written: Sealed, found: Sealed) -> None:
     if found != written:
-        raise VerificationFailed(
-            "the stored file, read back, is not what was written",
-            detail=f"written: {written.stored_bytes} bytes, SHA-256 {written.stored_sha256}; "
-            f"found: {found.stored_bytes} bytes, SHA-256 {found.stored_sha256}",
-            hint="check the volume and its node for disk errors; the next run writes a new file",
+        raise _changed(
+            f"written: {written.stored_bytes} bytes, SHA-256 {written.stored_sha256}; "
+            f"found: {found.stored_bytes} bytes, SHA-256 {found.stored_sha256}"
         )
+
+
+def _changed(detail: str) -> VerificationFailed:
+    return VerificationFailed(
+        "the stored file, read back, is not what was written",
+        detail=detail,
+        hint="check the volume and its node for disk errors; the next run writes a new file",
+    )
