@@ -3,6 +3,7 @@
 import errno
 import socket
 import threading
+import traceback
 from collections.abc import Callable
 
 import pytest
@@ -75,6 +76,17 @@ def test_a_password_that_the_server_does_not_have_is_an_authentication_failure(t
     assert found.reason is Reason.AUTHENTICATION_FAILED
     assert "has none for the user default" in found.message
     assert "surplus" not in found.message + found.detail + found.hint
+
+
+def test_a_server_that_repeats_the_password_in_its_error_is_not_repeated(tmp_path):
+    with RedisServer(settings={"rename-command": 'AUTH ""'}) as server:
+        found = fault(tmp_path, server.url(user="backup", password="s3cret" * 40))
+
+    assert "unknown command 'AUTH'" in found.detail
+    cause: BaseException | None = found
+    while cause is not None:
+        assert "s3cret" not in "".join(traceback.format_exception_only(cause)) + repr(vars(cause))
+        cause = cause.__cause__
 
 
 @pytest.mark.parametrize("version", ["redis-6.2", "host"])
@@ -374,6 +386,16 @@ def test_valkey_s_own_rdb_version_is_refused_in_words(tmp_path):
 
     assert found.reason is Reason.MODULE_DATA_UNSUPPORTED
     assert "Valkey's own RDB version 80" in found.message
+
+
+def test_a_valkey_that_cannot_send_its_field_ttls_is_explained(tmp_path):
+    with RedisServer(version="valkey-9.1") as server, server.client() as client:
+        client.hset("hash", mapping={"field": "value"})
+        client.execute_command("HEXPIRE", "hash", 100_000, "FIELDS", 1, "field")
+        found = fault(tmp_path, server.url())
+
+    assert found.retryable
+    assert "Valkey cannot send hash fields with a time to live" in found.hint
 
 
 def test_a_missing_reader_is_said_before_the_dump(tmp_path):

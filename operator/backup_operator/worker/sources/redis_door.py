@@ -71,12 +71,12 @@ class RedisDoor:
         if password is None:
             return
         try:
-            wire.command("AUTH", *((name, password) if name else (password,)))
+            _send_password(wire, *((name, password) if name else (password,)))
         except ErrorReply as exc:
             # before Redis 6 there is one user without a name, and AUTH takes the password alone
             if not (name and "wrong number of arguments" in str(exc)):
                 raise
-            wire.command("AUTH", password)
+            _send_password(wire, password)
 
     def _faults(self) -> Faults:
         return Faults(self.url, self.secret, "the start")
@@ -94,6 +94,15 @@ def snapshot_has_failed(door: RedisDoor) -> bool:
         return read_info_of(door).get("rdb_last_bgsave_status") == "err"
     except SourceError:
         return False
+
+
+def _send_password(wire: RedisWire, *words: str) -> None:
+    """AUTH; an error reply to it loses what it repeats of the command, which servers that lack AUTH do."""
+    try:
+        wire.command("AUTH", *words)
+    except ErrorReply as exc:
+        rest = str(exc).removeprefix(exc.code).partition(", with args")[0]
+        raise ErrorReply(exc.code + (rest.replace(words[-1], "…") if words[-1] else rest)) from None
 
 
 def _is_about_certificates(exc: OSError) -> bool:
