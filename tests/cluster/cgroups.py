@@ -1,11 +1,14 @@
-"""The control groups that hold the node's pods, with cgroup v1, v2 or both. Used by init, node and docker.
+"""The control groups that hold the node's pods, with cgroup v1, v2 or both. Used by node and docker.
 
 Source: https://docs.kernel.org/admin-guide/cgroup-v2.html
 """
 
+import errno
 import os
 import time
 from pathlib import Path
+
+from tests.cluster.errors import MachineLacks
 
 MOUNTS = Path("/proc/mounts")
 
@@ -21,7 +24,16 @@ def hierarchies(mounts: str) -> list[tuple[str, Path]]:
 
 
 def make(name: str) -> None:
-    """Makes the group in every hierarchy, with the controllers that kubelet asks for."""
+    """Makes the group in every hierarchy, with the controllers that kubelet asks for. Raises MachineLacks."""
+    try:
+        _make(name)
+    except OSError as exc:
+        raise MachineLacks(
+            "control groups cannot be made", detail=str(exc), hint="root, and /sys/fs/cgroup writable"
+        ) from exc
+
+
+def _make(name: str) -> None:
     for kind, root in hierarchies(MOUNTS.read_text()):
         group = root / name
         if kind == "cgroup2":
@@ -36,8 +48,24 @@ def make(name: str) -> None:
 
 
 def _enable_controllers(group: Path) -> None:
-    for controller in (group / "cgroup.controllers").read_text().split():
-        (group / "cgroup.subtree_control").write_text(f"+{controller}")
+    wanted = " ".join(f"+{controller}" for controller in (group / "cgroup.controllers").read_text().split())
+    try:
+        (group / "cgroup.subtree_control").write_text(wanted)
+    except OSError as refused:
+        if refused.errno != errno.EBUSY:
+            raise
+        # inside a container the root is a group like any other: it may hold processes or controllers, not both
+        _move_processes(group, group / "init")
+        (group / "cgroup.subtree_control").write_text(wanted)
+
+
+def _move_processes(group: Path, target: Path) -> None:
+    target.mkdir(exist_ok=True)
+    for pid in (group / "cgroup.procs").read_text().split():
+        try:
+            (target / "cgroup.procs").write_text(pid)
+        except ProcessLookupError:
+            continue  # it ended in the meantime
 
 
 def remove(name: str) -> None:

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.cluster import cgroups, components, settings
+from tests.cluster import components, settings
 from tests.cluster.addresses import Addresses
 from tests.cluster.components import Component
 
@@ -28,7 +28,6 @@ def main() -> None:
     state, addresses = Path(sys.argv[1]), Addresses(int(sys.argv[2]))
     mount_all(state)
     connect(addresses)
-    cgroups.make(addresses.cgroup)
     write_settings(addresses)
     keeper = Keeper(STATE / "log", STATE / "held")
     keeper.start(components.foundation(addresses))

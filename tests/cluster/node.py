@@ -55,10 +55,13 @@ def _start(places: Places, program_path: str) -> None:
         certificates.make_all(places.node / "pki", addresses.node, NODE)
         shutil.copyfile(places.node / "pki" / "admin.conf", places.kubeconfig)
         places.kubeconfig.chmod(0o600)
+        state = {"flavour": "node", "index": addresses.index}
+        places.write_state(state)  # before anything is made, so that `down` finds it
+        cgroups.make(addresses.cgroup)
         outer = _unshare(places, addresses, program_path)
-        places.write_state({"flavour": "node", "index": addresses.index, "outer": identity_of(outer)})
+        places.write_state(state | {"outer": identity_of(outer)})
         inner = _child_of(outer)
-        places.write_state(places.read_state() | {"inner": identity_of(inner)})
+        places.write_state(state | {"outer": identity_of(outer), "inner": identity_of(inner)})
         output(["ip", "link", "add", addresses.link, "type", "veth", "peer", "name", "eth0", "netns", str(inner)])
     output(["ip", "address", "add", f"{addresses.machine}/30", "dev", addresses.link])
     output(["ip", "link", "set", addresses.link, "up"])
@@ -204,6 +207,13 @@ def down(places: Places) -> None:
         shutil.rmtree(places.node)
 
 
+def _remove_link(name: str) -> None:
+    link = Path("/sys/class/net", name)
+    # the kernel removes it too, a moment after the namespace of its other end: either may be first
+    if link.exists() and not succeeds(["ip", "link", "delete", name]):
+        wait_until(f"the link {name} going away", lambda: not link.exists(), seconds=10)
+
+
 def _end(places: Places) -> None:
     state = places.read_state()
     for name in ("outer", "inner"):
@@ -213,7 +223,6 @@ def _end(places: Places) -> None:
     if "index" not in state:
         return
     addresses = Addresses(state["index"])
-    if Path("/sys/class/net", addresses.link).exists():
-        output(["ip", "link", "delete", addresses.link])
+    _remove_link(addresses.link)
     cgroups.remove(addresses.cgroup)
     say(f"the node at {addresses.node} is gone")

@@ -26,7 +26,7 @@ NODE = {
     "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
 }
 DOCKER = {"dockerd": "docker.io", "docker": "docker-cli docker.io", "debootstrap": "debootstrap"}
-"""A value of two names: the first one that this Debian has."""
+"""A value of two names: the first one that this Debian has; the last one is what a person is told."""
 VENV = {"python3:ensurepip": "python3-venv", "git": "git"}
 INTEGRATION = {
     "/usr/lib/postgresql/*/bin/postgres": "postgresql",
@@ -69,7 +69,7 @@ def provide(places: Places, name: str) -> None:
     if not can_install():
         raise MachineLacks(
             f"not installed: {', '.join(lacking)}",
-            hint=f"as root on Debian: apt-get install -y {' '.join(package.split()[0] for package in lacking)}",
+            hint=f"as root on Debian: apt-get install -y {' '.join(package.split()[-1] for package in lacking)}",
         )
     log = places.cache / "log" / "apt.log"
     environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")

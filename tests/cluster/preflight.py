@@ -92,7 +92,7 @@ def node_needs(machine: Machine) -> list[Need]:
     if not machine.is_root:
         needs.append(Need("root: the node makes namespaces, mounts and network links", "sudo make cluster"))
     if machine.node_packages and not (machine.is_root and machine.has_apt):
-        names = " ".join(package.split()[0] for package in machine.node_packages)
+        names = " ".join(package.split()[-1] for package in machine.node_packages)
         needs.append(Need(f"packages: {names}", f"apt-get install -y {names}"))
     return needs
 

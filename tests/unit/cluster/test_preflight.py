@@ -74,7 +74,7 @@ def test_a_machine_gets_the_cluster_that_it_can_run(machine: Machine, expected: 
                 "  - kind on the PATH: install kind: https://kind.sigs.k8s.io/docs/user/quick-start/#installation",
                 "or, for a node of our own on Debian:",
                 "  - root: the node makes namespaces, mounts and network links: sudo make cluster",
-                "  - packages: containerd docker-cli: apt-get install -y containerd docker-cli",
+                "  - packages: containerd docker.io: apt-get install -y containerd docker.io",
             ],
             id="everything at once",
         ),
