@@ -20,7 +20,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 .PHONY: help demo test lint cluster images install test-unit test-integration test-e2e bench crds lock down venv
 
 help: ## say what there is
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | awk -F'\t' '{printf "%-18s%s\n", $$1, $$2}'
 
 demo: cluster images $(VENV)/ready ## back up a PostgreSQL and a Redis, and open both files with stock tools
 	$(RUN) -m tests.demo

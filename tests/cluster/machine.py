@@ -30,6 +30,8 @@ class Machine:
     docker_answers: bool
     """A daemon of the machine's own; one that we started does not count, as kind cannot run on it."""
     has_kind: bool
+    venv_packages: tuple[str, ...]
+    """Debian packages that the tests' Python environment needs and that are not here."""
     node_packages: tuple[str, ...]
     """Debian packages that the node needs and that are not here."""
     programs_cached: bool
@@ -51,6 +53,7 @@ def read(places: Places, environment: Mapping[str, str]) -> Machine:
         free_bytes=min(free_bytes(places.cache), free_bytes(places.checkout)),
         docker_answers=docker.machine_daemon_answers(),
         has_kind=shutil.which("kind") is not None,
+        venv_packages=tuple(packages.missing(packages.SETS["venv"])),
         node_packages=tuple(packages.missing(packages.SETS["node"])),
         programs_cached=known and not missing(places, NODE_PROGRAMS),
         wanted=environment.get("CLUSTER", ""),

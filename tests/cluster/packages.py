@@ -27,7 +27,7 @@ NODE = {
 }
 DOCKER = {"dockerd": "docker.io", "docker": "docker-cli docker.io", "debootstrap": "debootstrap"}
 """A value of two names: the first one that this Debian has; the last one is what a person is told."""
-VENV = {"python3:ensurepip": "python3-venv", "git": "git"}
+VENV = {"python3:ensurepip": "python3-venv"}
 INTEGRATION = {
     "/usr/lib/postgresql/*/bin/postgres": "postgresql",
     "redis-server": "redis-server",

@@ -66,6 +66,7 @@ def general_needs(machine: Machine) -> list[Need]:
                 f"{_gib(disk)} of free disk (there are {_gib(machine.free_bytes)})", "free some, or move XDG_CACHE_HOME"
             )
         )
+    needs += _packages(machine, machine.venv_packages)
     memory = RUN_MEMORY_BYTES if machine.programs_cached else BUILD_MEMORY_BYTES
     if machine.memory_bytes < memory:
         needs.append(Need(f"{_gib(memory)} of memory (there are {_gib(machine.memory_bytes)})", "use a larger machine"))
@@ -91,10 +92,14 @@ def node_needs(machine: Machine) -> list[Need]:
         needs.append(Need(f"an x86-64 or arm64 processor (this is {machine.architecture})", "use kind"))
     if not machine.is_root:
         needs.append(Need("root: the node makes namespaces, mounts and network links", "sudo make cluster"))
-    if machine.node_packages and not (machine.is_root and machine.has_apt):
-        names = " ".join(package.split()[-1] for package in machine.node_packages)
-        needs.append(Need(f"packages: {names}", f"apt-get install -y {names}"))
-    return needs
+    return needs + _packages(machine, machine.node_packages)
+
+
+def _packages(machine: Machine, lacking: Sequence[str]) -> list[Need]:
+    if not lacking or (machine.is_root and machine.has_apt):
+        return []
+    names = " ".join(package.split()[-1] for package in lacking)
+    return [Need(f"packages: {names}", f"apt-get install -y {names}")]
 
 
 def _listed(machine: Machine, general: Sequence[Need], of_kind: Sequence[Need], of_node: Sequence[Need]) -> str:

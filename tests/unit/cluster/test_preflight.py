@@ -18,6 +18,7 @@ DEBIAN_AS_ROOT = Machine(
     free_bytes=40 * GIB,
     docker_answers=False,
     has_kind=False,
+    venv_packages=(),
     node_packages=("containerd", "docker-cli docker.io"),
     programs_cached=False,
     wanted="",
@@ -77,6 +78,11 @@ def test_a_machine_gets_the_cluster_that_it_can_run(machine: Machine, expected: 
                 "  - packages: containerd docker.io: apt-get install -y containerd docker.io",
             ],
             id="everything at once",
+        ),
+        pytest.param(
+            replace(LAPTOP_WITH_KIND, venv_packages=("python3-venv",)),
+            ["in any case:", "  - packages: python3-venv: apt-get install -y python3-venv"],
+            id="kind without venv",
         ),
         pytest.param(
             replace(LAPTOP_WITH_KIND, wanted="kind", has_kind=False),
