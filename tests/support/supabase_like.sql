@@ -91,6 +91,5 @@ insert into vault.secrets (name, secret) values ('stripe', 'encrypted');
 
 create function extensions.grant_pg_graphql_access() returns event_trigger language plpgsql as 'begin end';
 create event trigger issue_pg_graphql_access on ddl_command_end execute function extensions.grant_pg_graphql_access();
-create foreign data wrapper wasm_wrapper;
 create publication supabase_realtime;
 alter publication supabase_realtime owner to postgres;

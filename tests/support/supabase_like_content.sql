@@ -18,6 +18,7 @@ begin
 end $$;
 set session_replication_role = origin;
 alter publication supabase_realtime add table public.messages;
+create publication mine for table public.profiles;
 
 insert into auth.users (email, raw_user_meta_data)
 select 'user' || i || '@example.com', jsonb_build_object('n', i) from generate_series(1, 40) i;

@@ -6,7 +6,7 @@ dumps:      pg_dump (plain or custom) | rows of the provider's schemas | pg_dump
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -174,20 +174,20 @@ class PostgresSource:
     def _main_dump(self, found: _Found) -> ProgramDump:
         custom = self._order.format is DumpFormat.CUSTOM
         options = ["--format=custom", "--compress=0"] if custom else ["--format=plain"]
-        if found.provider is not None:
-            options += found.provider.options
+        if custom and found.provider is not None:
+            options.append("--no-publications")
         kind = ArtifactKind.POSTGRES_CUSTOM if custom else ArtifactKind.POSTGRES_PLAIN
-        return self._pg_dump(found, kind, [*options, "--blobs", *found.selection.options()])
+        dump = self._pg_dump(found, kind, [*options, "--blobs", *found.selection.options()])
+        unwanted = None if custom or found.provider is None else found.provider.unwanted
+        return replace(dump, unwanted=unwanted)
 
     def _provider_dump(self, found: _Found, provider: ProviderPlan) -> ProgramDump:
-        return self._pg_dump(
-            found,
-            ArtifactKind.POSTGRES_PROVIDER_DATA,
-            ["--format=plain", "--data-only", *provider.row_options()],
-            provider.preamble,
-        )
+        options = ["--format=plain", "--data-only", *provider.row_options()]
+        custom = self._order.format is DumpFormat.CUSTOM
+        dump = self._pg_dump(found, ArtifactKind.POSTGRES_PROVIDER_DATA, options)
+        return replace(dump, preamble=provider.preamble(with_published=custom))
 
-    def _pg_dump(self, found: _Found, kind: ArtifactKind, options: list[str], preamble: bytes = b"") -> ProgramDump:
+    def _pg_dump(self, found: _Found, kind: ArtifactKind, options: list[str]) -> ProgramDump:
         argv = [
             found.client.pg_dump,
             f"--dbname={found.login.conninfo}",
@@ -197,7 +197,7 @@ class PostgresSource:
             *([f"--snapshot={self._snapshot}"] if self._snapshot else []),
             *(_in_encoding(option, found.codec) for option in options),
         ]
-        return ProgramDump(kind, argv, self._scratch, found.client, self._explain, preamble, found.codec)
+        return ProgramDump(kind, argv, self._scratch, found.client, self._explain, codec=found.codec)
 
     def _globals_dump(self, found: _Found) -> ProgramDump:
         argv = [

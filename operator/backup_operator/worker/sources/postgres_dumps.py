@@ -1,5 +1,6 @@
 """Room `worker.sources`: the artifacts of a PostgreSQL run, streamed from pg_dump; made by `sources.postgres`."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from backup_operator.worker.sources.base import Inspector
 from backup_operator.worker.sources.postgres_archive import CustomInspector, whole_archive_reader
 from backup_operator.worker.sources.postgres_clients import Client
 from backup_operator.worker.sources.postgres_copy import CLUSTER_END, PlainInspector
+from backup_operator.worker.sources.postgres_statements import without_statements
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class ProgramDump:
     explain: Callable[[Finished], WorkerError]
     """Turns the program's end with an error into its reason."""
     preamble: bytes = b""
+    unwanted: re.Pattern[bytes] | None = None
+    """Statements of a plain dump that are taken out of it."""
     codec: str = "utf-8"
     """The encoding of the dump, for the names of tables in it."""
 
@@ -50,7 +54,8 @@ class ProgramDump:
     def _chunks(self, program: Program) -> Iterator[bytes]:
         if self.preamble:
             yield self.preamble
-        yield from program.chunks()
+        chunks = program.chunks()
+        yield from chunks if self.unwanted is None else without_statements(chunks, self.unwanted)
         finished = program.wait()
         if not finished.succeeded:
             raise self.explain(finished)

@@ -5,6 +5,7 @@ pg_dump gets exact names only.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -64,6 +65,8 @@ class SupabaseLists(BaseModel):
     tables_without_rows: tuple[str, ...]
     reserved_roles: tuple[str, ...]
     provider_publications: tuple[str, ...]
+    unwanted_statements: tuple[str, ...]
+    """Regular expressions for first lines of statements that a project has already or only its superuser may run."""
 
 
 @dataclass(frozen=True)
@@ -76,15 +79,17 @@ class ProviderPlan:
     """(schema, table) of the provider's whose rows are the user's."""
     statements: tuple[str, ...] = ()
     """What the user made on the provider's tables: triggers, policies, published tables."""
-    options: tuple[str, ...] = ()
-    """Options of pg_dump for the main dump."""
+    unwanted: re.Pattern[bytes] | None = None
+    """Statements that are taken out of a plain main dump."""
+    published: tuple[str, ...] = ()
+    """What the user published, which a custom main dump cannot hold apart from the provider's publications."""
     warnings: tuple[str, ...] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
 
-    @property
-    def preamble(self) -> bytes:
+    def preamble(self, *, with_published: bool) -> bytes:
         """What stands before the rows; the statements as comments, since they can run after the main dump only."""
-        commented = [_STATEMENTS_HEADING, *self.statements] if self.statements else []
+        statements = self.statements + (self.published if with_published else ())
+        commented = [_STATEMENTS_HEADING, *statements] if statements else []
         lines = "\n".join(commented).splitlines()
         return _PREAMBLE.format(statements="\n".join(f"--   {line}" for line in lines)).encode()
 
@@ -109,7 +114,7 @@ def plan_provider(profile: Profile, host: str, catalog: Catalog) -> ProviderPlan
     return ProviderPlan(
         schemas=schemas,
         rows_of=tuple((each.schema, each.name) for each in readable),
-        options=("--no-publications",),
+        unwanted=re.compile("|".join(lists.unwanted_statements).encode()),
         warnings=tuple(
             f"Rows of {quote_qualified(each.schema, each.name)} are not in the backup: the role may not read them."
             for each in unreadable
@@ -128,11 +133,8 @@ def with_statements(plan: ProviderPlan, connection: psycopg.Connection) -> Provi
         for row in connection.execute(_PUBLICATIONS).fetchall()
         if not _matches(row[0], supabase_lists().provider_publications)
     ]
-    warnings = plan.warnings
-    if own:
-        warnings += (f"Publications are not in the backup, make them again after a restore: {', '.join(own)}.",)
     created = [f"CREATE PUBLICATION {quote_name(name)};" for name in own]
-    return replace(plan, statements=(*made, *created, *(row[1] for row in published)), warnings=warnings)
+    return replace(plan, statements=tuple(made), published=(*created, *(row[1] for row in published)))
 
 
 def is_supabase_host(host: str, lists: SupabaseLists) -> bool:
