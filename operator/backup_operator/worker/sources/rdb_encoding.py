@@ -47,6 +47,9 @@ def string_head(buffer: bytes, at: int) -> tuple[int, int]:
 
 def string_end(buffer: bytes, at: int) -> int:
     """Where a string ends, be it behind the buffer."""
+    first = buffer[at]
+    if first < 64:  # most strings, so without further calls
+        return at + 1 + first
     at, rest_bytes = string_head(buffer, at)
     return at + rest_bytes
 

@@ -22,6 +22,8 @@ from backup_operator.worker.sources.rdb_seal import CHECKSUM_BYTES, EOF_OPCODE, 
 _SLOT_INFO, _FUNCTION2, _MODULE_AUX, _IDLE, _FREQ = 244, 245, 247, 248, 249
 _AUX, _RESIZE_DB, _EXPIRE_MS, _EXPIRE_SECONDS, _SELECT_DB = 250, 251, 252, 253, 254
 _EXPIRE_MS_BYTES = 8
+_SMALL_COLLECTION = 128
+"""Elements up to which a collection that does not lie whole in the buffer is read twice rather than slowly."""
 _MODULE_2 = 7
 _STREAMS = {15: 1, 19: 2, 21: 3}
 """Value types of streams, and the version of their layout."""
@@ -111,7 +113,7 @@ class RdbReader:
         return (yield from self._record())
 
     def _run_over_simple_keys(self) -> None:
-        """Skip keys with values of one string while they lie whole in the buffer: what most keys are, so it is fast."""
+        """Skip small keys while they lie whole in the buffer: what most keys are, so it is fast."""
         buffer, size, position = self._buffer, len(self._buffer), self._position
         keys = expiring = 0
         try:
@@ -124,19 +126,22 @@ class RdbReader:
                 if kind in (_FREQ, _IDLE):
                     at = at + 2 if kind == _FREQ else length_end(buffer, at + 1)
                     kind = buffer[at]
-                if kind not in _ONE_STRING:
+                if kind not in _SIMPLE_KINDS:
                     break
                 length = buffer[at + 1]
                 at = at + 2 + length if length < 64 else string_end(buffer, at + 1)
-                length = buffer[at]
-                at = at + 1 + length if length < 64 else string_end(buffer, at)
+                if kind in _ONE_STRING:
+                    length = buffer[at]
+                    at = at + 1 + length if length < 64 else string_end(buffer, at)
+                else:
+                    at = _small_collection_end(buffer, at, kind)
                 if at > size:
                     break
                 position = at
                 keys += 1
                 expiring += expires
         except IndexError:
-            pass  # the key goes on in the next chunk: `_record` takes it
+            pass  # the key goes on in the next chunk, or is large: `_record` takes it
         self._position = position
         self._count(keys, expiring)
 
@@ -310,6 +315,18 @@ class RdbReader:
         yield from self._skip(length if length < 253 else 0)
 
 
+def _small_collection_end(buffer: bytes, at: int, kind: int) -> int:
+    """Where a collection ends. Raises: IndexError when it goes on behind the buffer, or is not small."""
+    before_bytes, layout = _COUNTED_LAYOUTS[kind]
+    count, at = read_length(buffer, at + before_bytes)
+    if count > _SMALL_COLLECTION:
+        raise IndexError
+    for _element in range(count):
+        for part in layout:
+            at = part.end(buffer, at)
+    return at
+
+
 @dataclass(frozen=True)
 class _Part:
     """One part of an element: where it ends when it lies whole in the buffer, and how to walk over it otherwise."""
@@ -350,6 +367,7 @@ _COUNTED_LAYOUTS: dict[int, tuple[int, _Layout]] = {
     24: (8, (_LENGTH, _STRING, _STRING)),  # hash with field TTLs
 }
 """Value types that are a count and then elements: bytes before the count, and the layout of an element."""
+_SIMPLE_KINDS = _ONE_STRING.union(_COUNTED_LAYOUTS)
 _OPCODE_LAYOUTS: dict[int, _Layout] = {
     _SLOT_INFO: (_LENGTH, _LENGTH, _LENGTH),
     _FUNCTION2: (_STRING,),
