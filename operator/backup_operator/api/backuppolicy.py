@@ -145,6 +145,8 @@ class BackupRecord(StatusPart):
     """Keys in it (Redis)."""
     verified: bool = True
     """True: the stored file was read back and is whole."""
+    warnings: tuple[str, ...] | None = None
+    """What the worker warns of, for example a connection without TLS."""
 
 
 class FailedBackup(StatusPart):

@@ -27,7 +27,7 @@ from backup_operator.rules.admission import judge_policy
 from backup_operator.rules.conditions import Finding, ScheduleSeen
 from backup_operator.rules.occurrences import happenings
 from backup_operator.rules.schedule import ScheduleInvalid, TimeZoneUnknown, next_run
-from backup_operator.rules.status import Sight, catalog_is_known, next_status, report_was_lost, wake_up_at
+from backup_operator.rules.status import Sight, catalog_is_known, next_status, report_was_lost, vanished_job, wake_up_at
 from backup_operator.vocabulary.choices import SourceKind
 from backup_operator.vocabulary.conditions import ConditionStatus
 
@@ -97,7 +97,7 @@ class Policies:
         await self._report(case, after, now)
         pauses = [_LOOK_AGAIN] if seen.waits else []
         pauses += [_TRY_REFUSED_AGAIN] if schedule.refused or inventory_refused else []
-        moment = wake_up_at(after, sight.rpo)
+        moment = wake_up_at(after, sight.rpo, now)
         pauses += [max(moment - self._clock(), timedelta()) + _JUST_AFTER] if moment else []
         return min(pauses, default=None)
 
@@ -154,10 +154,10 @@ class Policies:
         """Start an inventory where the catalog is not known; whether the API server refused it."""
         if case.policy is None or not case.accepted.holds:
             return False
-        lost = report_was_lost(after, seen.backups)
-        if catalog_is_known(after, case.store) and lost is None:
+        lost = _lost_run(case, seen, after)
+        if catalog_is_known(after, case.store) and not lost:
             return False
-        job = inventory_job_of(case.policy, self._settings.worker, lost_run=lost.uid if lost else "")
+        job = inventory_job_of(case.policy, self._settings.worker, lost_run=lost)
         if job["metadata"]["name"] in {one.name for one in seen.inventories}:
             return False
         try:
@@ -191,6 +191,15 @@ class Policies:
         for one in told:
             log.info("policy changed", extra={"policy": str(case.key), "reason": one.reason, "note": one.note})
         await announce(self._cluster, subject, told, now, instance=self._settings.identity)
+
+
+def _lost_run(case: _Case, seen: Observation, after: BackupPolicyStatus) -> str:
+    """The run of which the store alone can tell how it ended; empty when there is none."""
+    unread = report_was_lost(after, seen.backups)
+    if unread is not None:
+        return unread.uid
+    gone = vanished_job(case.before, seen.backups) if case.before.store == case.store else None
+    return f"{gone.job_name}/{gone.since}" if gone else ""
 
 
 def _status_before(raw: Manifest) -> BackupPolicyStatus:

@@ -94,7 +94,8 @@ def last_run_succeeded(runs: Runs) -> Finding:
     if good is not None:
         what = f"{good.rows} rows" if good.rows is not None else f"{good.keys} keys" if good.keys is not None else ""
         size = ", ".join(part for part in (size_in_words(good.size_bytes), what) if part)
-        return _true(Reason.SUCCEEDED, f"{good.name} is stored and verified ({size}).")
+        warnings = "".join(f" Warning: {_sentence(warning)}" for warning in good.warnings or ())
+        return _true(Reason.SUCCEEDED, f"{good.name} is stored and verified ({size}).{warnings}")
     inventory = f" The store could not be read: {runs.inventory_words}" if runs.inventory_words else ""
     running = f" {runs.active.job_name} is running." if runs.active else f" To start one now: {runs.start_one}"
     return Finding(ConditionStatus.UNKNOWN, Reason.NEVER_RUN, f"No run has ended yet.{inventory}{running}")

@@ -34,6 +34,7 @@ from backup_operator.rules.conditions import (
 from backup_operator.rules.runs import JobSeen, JobState, Verdict, verdict_of
 from backup_operator.vocabulary.choices import Outcome
 from backup_operator.vocabulary.conditions import ConditionType
+from backup_operator.vocabulary.reasons import Reason
 
 
 @dataclass(frozen=True)
@@ -85,19 +86,31 @@ def next_status(before: BackupPolicyStatus, sight: Sight, now: datetime) -> Back
     )
 
 
-def wake_up_at(status: BackupPolicyStatus, rpo: timedelta | None) -> datetime | None:
-    """When the status changes without anything happening: Fresh runs out, or the next run becomes the one after."""
+def wake_up_at(status: BackupPolicyStatus, rpo: timedelta | None, now: datetime) -> datetime | None:
+    """The next moment at which the status changes without anything happening; None when there is none.
+
+    Fresh runs out, a run counts as stuck, or the next run becomes the one after.
+    """
     moments = [status.next_backup_at]
     if rpo is not None:
         moments.append(fresh_until(status.last_successful_backup, rpo))
         if status.active_backup is not None:
             moments.append(status.active_backup.since + rpo)
-    return min((moment for moment in moments if moment is not None), default=None)
+    return min((moment for moment in moments if moment is not None and moment > now), default=None)
 
 
 def catalog_is_known(status: BackupPolicyStatus, store: str) -> bool:
     """Whether the status was made from the catalog of this very store."""
     return status.store == store and status.backup_count is not None
+
+
+def vanished_job(before: BackupPolicyStatus, jobs: Iterable[JobSeen]) -> ActiveBackup | None:
+    """The run that was in progress and whose Job is gone without a word: deleted by hand, or while we were away."""
+    active, failed, good = before.active_backup, before.last_failed_backup, before.last_successful_backup
+    if active is None or active.job_name in {job.name for job in jobs}:
+        return None
+    told = failed is not None and failed.job_name == active.job_name
+    return None if told or (good is not None and good.started_at >= active.since) else active
 
 
 def report_was_lost(status: BackupPolicyStatus, jobs: Iterable[JobSeen]) -> JobSeen | None:
@@ -168,11 +181,18 @@ def _with_report(status: BackupPolicyStatus, report: Report) -> BackupPolicyStat
     if report.catalog is not None:
         changes |= _catalog_fields(report.catalog)
     if report.backup is not None and report.outcome is Outcome.SUCCEEDED:
-        changes["last_successful_backup"] = backup_record(report.backup)
+        changes["last_successful_backup"] = backup_record(report.backup, report.warnings)
     elif report.catalog is not None and (report.catalog.backups or not report.catalog.count):
-        newest = next((line for line in report.catalog.backups if line.verified), None)
-        changes["last_successful_backup"] = newest and backup_record(newest)
+        changes["last_successful_backup"] = _newest_in(report.catalog, status.last_successful_backup)
     return status.model_copy(update=changes)
+
+
+def _newest_in(catalog: Catalog, known: BackupRecord | None) -> BackupRecord | None:
+    """The newest verified backup of a catalog; what is known of the same one says more."""
+    newest = next((line for line in catalog.backups if line.verified), None)
+    if newest is None or (known is not None and known.name == newest.name):
+        return known if newest else None
+    return backup_record(newest)
 
 
 def _catalog_fields(catalog: Catalog) -> dict[str, object]:
@@ -183,7 +203,7 @@ def _catalog_fields(catalog: Catalog) -> dict[str, object]:
     }
 
 
-def backup_record(line: BackupLine) -> BackupRecord:
+def backup_record(line: BackupLine, warnings: tuple[str, ...] = ()) -> BackupRecord:
     """A line of the catalog as the status shows it."""
     return BackupRecord(
         name=line.name,
@@ -194,6 +214,7 @@ def backup_record(line: BackupLine) -> BackupRecord:
         rows=line.rows,
         keys=line.keys,
         verified=line.verified,
+        warnings=warnings or None,
     )
 
 
@@ -222,7 +243,7 @@ def _used_words(use: StorageUse) -> str:
     return f"{use.used_percent} % of {size_in_words(use.capacity_bytes)}"
 
 
-def _last_failed(before: BackupPolicyStatus, jobs: Iterable[JobSeen], verdicts: list[Verdict]) -> FailedBackup | None:
+def _last_failed(before: BackupPolicyStatus, jobs: tuple[JobSeen, ...], verdicts: list[Verdict]) -> FailedBackup | None:
     """The newest run that failed; what the status says of a Job that is still there is judged anew."""
     earlier = before.last_failed_backup
     with_pods = {job.name for job in jobs if job.attempts}
@@ -233,7 +254,20 @@ def _last_failed(before: BackupPolicyStatus, jobs: Iterable[JobSeen], verdicts: 
     ]
     if earlier is not None and earlier.job_name not in {job.name for job in jobs}:
         failed.append(earlier)
+    if (lost := vanished_job(before, jobs)) is not None:
+        failed.append(_lost_record(lost))
     return max(failed, key=_moment, default=None)
+
+
+def _lost_record(lost: ActiveBackup) -> FailedBackup:
+    """A run whose end nobody saw; it may have ended well, which an inventory of the store then tells."""
+    return FailedBackup(
+        started_at=lost.since,
+        reason=Reason.JOB_LOST,
+        message="The Job vanished before its run was seen to end",
+        hint="look for who deleted it: kubectl get events --field-selector involvedObject.kind=Job",
+        job_name=lost.job_name,
+    )
 
 
 def _kept_record(earlier: FailedBackup | None, verdict: Verdict, fault: Fault, *, knows_pods: bool) -> FailedBackup:

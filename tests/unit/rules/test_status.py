@@ -8,7 +8,7 @@ from backup_operator.contract.report import BackupLine, Catalog, Fault, Report, 
 from backup_operator.rules.conditions import Finding, ScheduleSeen
 from backup_operator.rules.occurrences import happenings
 from backup_operator.rules.runs import Attempt, JobSeen, JobState
-from backup_operator.rules.status import Sight, catalog_is_known, next_status, report_was_lost, wake_up_at
+from backup_operator.rules.status import Sight, catalog_is_known, next_status, report_was_lost, vanished_job, wake_up_at
 from backup_operator.vocabulary.choices import Outcome
 from backup_operator.vocabulary.conditions import ConditionStatus, ConditionType
 from backup_operator.vocabulary.reasons import Reason
@@ -219,9 +219,9 @@ def test_the_status_wakes_up_when_freshness_runs_out_or_the_next_run_is_due():
     status = next_status(EMPTY, sight, NOW)
     suspended = replace(sight, schedule=replace(SIGHT.schedule, suspended=True))
 
-    assert wake_up_at(status, SIGHT.rpo) == NOW + HOUR
-    assert wake_up_at(next_status(EMPTY, suspended, NOW), None) is None
-    assert wake_up_at(next_status(EMPTY, SIGHT, NOW), SIGHT.rpo) == NOW + 14 * HOUR
+    assert wake_up_at(status, SIGHT.rpo, NOW) == NOW + HOUR
+    assert wake_up_at(next_status(EMPTY, suspended, NOW), None, NOW) is None
+    assert wake_up_at(next_status(EMPTY, SIGHT, NOW), SIGHT.rpo, NOW) == NOW + 14 * HOUR
 
 
 def test_conditions_of_later_releases_are_absent():
@@ -237,3 +237,38 @@ def test_each_run_and_each_turn_is_one_event():
     assert [one.reason for one in happenings(EMPTY, good)] == ["Accepted", "Scheduled", "WithinObjective", "Succeeded"]
     assert [(one.reason, one.warning) for one in happenings(good, bad)] == [("LockTimeout", True)]
     assert happenings(bad, bad) == []
+
+
+def test_what_is_over_wakes_nobody_up():
+    going = job("b", 30 * HOUR, state=JobState.ACTIVE)
+    stale = next_status(EMPTY, replace(SIGHT, backups=(job("a", 60 * HOUR, good_report(60 * HOUR)), going)), NOW)
+
+    assert conditions(stale)["Fresh"] == "RunStuck"
+    assert wake_up_at(stale, SIGHT.rpo, NOW) == stale.next_backup_at
+
+
+def test_the_workers_warnings_are_said_and_outlive_its_job():
+    warned = good_report(HOUR).model_copy(update={"warnings": ("the connection has no TLS",)})
+    inventory = good_report(HOUR).model_copy(update={"kind": "Inventory", "backup": None, "completed_at": NOW})
+
+    status = next_status(EMPTY, replace(SIGHT, backups=(job("a", HOUR, warned),)), NOW)
+    later = next_status(status, replace(SIGHT, inventories=(job("i", HOUR, inventory),)), NOW)
+
+    assert status.message is not None
+    assert "Warning: the connection has no TLS." in status.message
+    assert later.message == status.message
+
+
+def test_a_job_that_vanishes_in_the_middle_is_a_failed_run_until_the_store_says_otherwise():
+    going = job("b", HOUR, state=JobState.ACTIVE)
+    before = next_status(EMPTY, replace(SIGHT, backups=(going,)), NOW)
+    inventory = good_report(HOUR / 2).model_copy(update={"kind": "Inventory", "backup": None, "completed_at": NOW})
+
+    gone = next_status(before, SIGHT, NOW)
+    again = next_status(gone, SIGHT, NOW)
+    found = next_status(gone, replace(SIGHT, inventories=(job("i", HOUR, inventory),)), NOW)
+
+    assert vanished_job(before, ()) == before.active_backup
+    assert conditions(gone)["Ready"] == "JobLost"
+    assert again.wire() == gone.wire()
+    assert conditions(found)["Ready"] == "Ready"
