@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
+from xdist.remote import Producer  # type: ignore[import-untyped] # xdist has no types
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] # xdist has no types
 
 from tests.support import objects
 from tests.support.kubectl import Namespace, create_namespace
@@ -21,12 +21,11 @@ from tests.support.opening import Opener, start_opener
 from tests.support.operator import OPERATOR_NAMESPACE, install_operator, tell_what_happened
 from tests.support.servers import Servers, small_database
 
-
 TOGETHER = {"test_everything.py", "test_readme.py", "test_tls.py"}
 """Modules whose tests share servers of their own: each runs whole on one pytest-xdist worker, the rest test by test."""
 
 
-class SharedServersTogether(LoadScopeScheduling):
+class SharedServersTogether(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
     """Hands out modules of TOGETHER as one piece of work, largest first, and every other test by itself."""
 
     def _split_scope(self, nodeid: str) -> str:

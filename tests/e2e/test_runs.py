@@ -11,6 +11,9 @@ from tests.support.policies import RUN_SECONDS, Policy
 from tests.support.polling import wait_until
 from tests.support.servers import Servers
 
+BACKUP_JOBS = "backup.agentsflow.ai/work=backup"
+"""Label selector of the Jobs that make backups; an inventory reads only."""
+
 
 def test_a_policy_tells_its_whole_story_in_status_and_columns(ground: Namespace):
     ground.apply(objects.backup_policy("app", objects.postgres_source(), schedule="0 3 * * *"))
@@ -55,7 +58,7 @@ def test_a_run_starts_on_schedule(ground: Namespace):
 
     ground.patch("backuppolicy", "app", {"spec": {"suspend": True}})
     policy.wait_for("Scheduled", "False", "Suspended")
-    jobs = ground.list("job")
+    jobs = ground.list("job", BACKUP_JOBS)
     assert jobs
     assert all(owner["kind"] == "CronJob" for job in jobs for owner in job["metadata"]["ownerReferences"])
 
@@ -203,7 +206,7 @@ def test_a_second_namespace_has_its_own_policy_of_the_same_name(
         good = Policy(other, "app").back_up("now")
         assert good["keys"] == 100
         assert Policy(ground, "app").conditions["LastRunSucceeded"]["reason"] == "NeverRun"
-        assert ground.list("job") == []
+        assert ground.list("job", BACKUP_JOBS) == []
     finally:
         other.kubectl("delete", "namespace", other.name, "--wait=false")
 
