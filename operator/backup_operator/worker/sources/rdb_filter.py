@@ -27,12 +27,15 @@ class RdbFilter:
         self._keeping = True
         self._left_out = False
         self._passing_unread = False
+        self._unknown: UnknownRecord | None = None
         self._held = b""
         self._offset = 0
         self._crc = 0
 
     def update(self, chunk: bytes) -> Iterator[bytes]:
-        """What stays of the next bytes. Raises: DumpIncomplete, SourceError."""
+        """What stays of the next bytes. Raises: DumpIncomplete; SourceError for a header that is none."""
+        if self._unknown:
+            return
         if self._passing_unread:
             yield chunk
             return
@@ -42,19 +45,35 @@ class RdbFilter:
         except BrokenRdb as exc:
             raise DumpIncomplete("the dump is not a well-formed RDB", detail=str(exc)) from exc
         except UnknownRecord as exc:
-            self._pass_unread(exc)
-            yield held
+            if self._may_pass_unread():
+                self._passing_unread = True
+                yield held
+            else:
+                self._unknown = exc
             return
         yield from self._cut(held, self._reader.consumed_bytes)
 
     def finish(self) -> Iterator[bytes]:
-        """The end of the RDB. Raises: DumpIncomplete when its own end did not come."""
+        """The end of the RDB. Raises: DumpIncomplete when its own end did not come; SourceError for an unknown record.
+
+        The caller has verified the whole RDB's checksum before: what is unknown then is new, not broken.
+        """
+        if self._unknown:
+            raise self._cannot_cut(self._unknown) from self._unknown
         if self._passing_unread:
             return
         if not self._reader.structure.whole:
             raise DumpIncomplete("the RDB ends before its end mark")
         end = bytes([EOF_OPCODE])
         yield end + crc64(end, self._crc).to_bytes(CHECKSUM_BYTES, "little")
+
+    def _cannot_cut(self, unknown: UnknownRecord) -> SourceError:
+        return SourceError(
+            Reason.MODULE_DATA_UNSUPPORTED,
+            f"database {self._database} cannot be cut out of the dump: it holds a record of an unknown kind",
+            detail=f"{unknown} is newer than this worker.",
+            hint="Take a newer backup image, or a URL without /N, which backs up every database.",
+        )
 
     def _begin_part(self, offset: int, database: int | None) -> None:
         self._cuts.append((offset, database in (None, self._database)))
@@ -76,13 +95,6 @@ class RdbFilter:
             self._crc = crc64(piece, self._crc)
             yield piece
 
-    def _pass_unread(self, unknown: UnknownRecord) -> None:
+    def _may_pass_unread(self) -> bool:
         leaves_out = self._left_out or not self._keeping or not all(keeps for _, keeps in self._cuts)
-        if leaves_out or not self._others_are_empty:
-            raise SourceError(
-                Reason.MODULE_DATA_UNSUPPORTED,
-                f"database {self._database} cannot be cut out of the dump: it holds a record of an unknown kind",
-                detail=f"{unknown} is newer than this worker.",
-                hint="Take a newer backup image, or a URL without /N, which backs up every database.",
-            ) from unknown
-        self._passing_unread = True
+        return self._others_are_empty and not leaves_out

@@ -23,6 +23,7 @@ _ENVIRONMENT: Final = {"LC_ALL": "C", "PATH": "/usr/bin:/bin"}
 _LINES_KEPT: Final = 40
 _END_SECONDS: Final = 600
 """How long redis-check-rdb may take for what is left in its pipe after the last byte."""
+_LEAVING_SECONDS: Final = 10
 _KEYS_READ = re.compile(r"\[info\] (\d+) keys read")
 _ALREADY_EXPIRED = re.compile(r"\[info\] (\d+) already expired")
 _VERSION = re.compile(r"(?:v=| )(\d+\.\d+\.\d+)")
@@ -57,14 +58,16 @@ class RdbCheck:
             raise SourceError(Reason.INTERNAL_ERROR, f"redis-check-rdb did not end within {_END_SECONDS} s")
         return self._program.wait(), "\n".join(self._lines)
 
+    def let_go(self) -> None:
+        """End the program's input and wait for its last words, so that nobody reads from a pipe that is closed."""
+        self._program.end_of_input()
+        self._reading.join(_LEAVING_SECONDS)
+
     def _keep_last_lines(self) -> None:
         rest = b""
-        try:
-            for chunk in self._program.chunks():
-                *lines, rest = (rest + chunk).split(b"\n")
-                self._lines.extend(line.decode(errors="replace") for line in lines)
-        except ValueError:
-            return  # the inspector was left early, and the pipe closed
+        for chunk in self._program.chunks():
+            *lines, rest = (rest + chunk).split(b"\n")
+            self._lines.extend(line.decode(errors="replace") for line in lines)
         self._lines.append(rest.decode(errors="replace"))
 
 
@@ -78,7 +81,11 @@ def rdb_check(redis_check_rdb: str) -> Iterator[RdbCheck]:
             Reason.INTERNAL_ERROR, f"{redis_check_rdb} cannot be started", detail=exc.strerror or ""
         ) from exc
     with program:
-        yield RdbCheck(program)
+        check = RdbCheck(program)
+        try:
+            yield check
+        finally:
+            check.let_go()
 
 
 def reader_version(redis_check_rdb: str) -> str:
