@@ -9,6 +9,7 @@ import pytest
 
 from backup_operator.vocabulary.choices import ArtifactKind, DumpFormat
 from backup_operator.worker.errors import DumpIncomplete, SourceError
+from backup_operator.worker.sources.postgres_archive import ArchiveReader
 from tests.integration.postgres.conftest import Workplace, inspect
 from tests.support.postgres_server import PostgresServer, wait_until
 
@@ -118,14 +119,56 @@ def test_the_facts_tell_what_the_entry_records(server, workplace, database):
     assert facts.estimated_bytes > 1 << 20
 
 
-def test_an_older_server_is_read_with_the_nearest_newer_client(workplace):
-    with PostgresServer(major=14) as old:
+@pytest.mark.parametrize(("major", "client"), [(13, "15."), (14, "15."), (16, "17.")])
+def test_an_older_server_is_read_with_the_nearest_newer_client(workplace, major, client):
+    with PostgresServer(major=major) as old:
         old.execute("create table t as select generate_series(1, 5) i")
 
         backup = workplace.back_up(old.url())
 
     assert backup.rows == {"public.t": 5}
-    assert str(backup.facts.client["version"]).startswith("15.")
+    assert str(backup.facts.client["version"]).startswith(client)
+
+
+def test_a_standby_is_backed_up_without_its_unlogged_rows(workplace):
+    with PostgresServer(major=15) as server:
+        server.execute("create table t as select generate_series(1, 5) i; create unlogged table u as select 1 as i")
+        server.stop()
+        (server.directory / "data/standby.signal").touch()
+        server.start()
+
+        backup = workplace.back_up(server.url())
+
+    assert backup.facts.server["inRecovery"] is True
+    assert backup.rows == {"public.t": 5}
+
+
+def test_foreign_tables_are_named_since_their_rows_are_elsewhere(server15, workplace, name):
+    server15.create_database(name)
+    server15.execute(
+        "create extension postgres_fdw; create server other foreign data wrapper postgres_fdw;"
+        "create foreign table far (i integer) server other; create table near ()",
+        name,
+    )
+
+    backup = workplace.back_up(server15.url(name))
+
+    assert backup.rows == {"public.near": 0}
+    assert backup.facts.warnings[-1] == (
+        "Rows of the foreign table public.far are on another server and not in the backup."
+    )
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096])
+def test_an_archive_is_read_wherever_chunks_end(server, workplace, database, size):
+    backup = workplace.back_up(server.url(database), format=DumpFormat.CUSTOM)
+    text = backup.texts[0]
+
+    reader = ArchiveReader()
+    for start in range(0, len(text), size):
+        reader.update(text[start : start + size])
+
+    assert reader.finish() == backup.contents[0]
 
 
 @pytest.mark.parametrize("dump_format", DumpFormat)

@@ -368,6 +368,17 @@ def test_an_ipv6_host(workplace):
         assert workplace.back_up(server.url(host="[::1]")).rows == {"public.users": 1}
 
 
+@pytest.mark.parametrize("client", [15, 18])
+def test_an_option_that_older_clients_do_not_know(servers, tmp_path, name, client):
+    server = servers(15)
+    server.create_database(name)
+    server.execute("create table users as select 1 as id", name)
+    workplace = Workplace(tmp_path, clients_root(tmp_path / "clients", client))
+    url = server.url(name, options="require_auth=scram-sha-256&sslcertmode=disable&load_balance_hosts=random")
+
+    assert workplace.back_up(url).rows == {"public.users": 1}
+
+
 def test_the_second_host_when_the_first_refuses(server15, workplace, database15):
     url = server15.url(database15, host=f"127.0.0.1:{free_port()},127.0.0.1")
 
@@ -416,12 +427,16 @@ def test_an_authority_that_did_not_sign(tls_server, workplace, certificates):
     assert "an authority that is not trusted" in error.message
 
 
-def test_a_private_authority_is_not_trusted_without_its_certificate(tls_server, workplace):
+@pytest.mark.parametrize(
+    "options", ["sslmode=verify-full", "sslrootcert=system", "sslrootcert=/my/ca&sslmode=verify-ca"]
+)
+def test_a_private_authority_is_not_trusted_without_its_certificate(tls_server, workplace, options):
     _, server = tls_server
 
-    error = failure(workplace, server.url(options="sslmode=verify-full"))
+    error = failure(workplace, server.url(options=options))
 
     assert error.reason is Reason.TLS_FAILED
+    assert "caSecretRef" in error.hint or "expired_server" in tls_server
 
 
 def test_a_server_that_wants_tls(tls_server, workplace):

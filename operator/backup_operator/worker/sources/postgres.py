@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 
@@ -23,7 +24,7 @@ from backup_operator.worker.sources.postgres_clients import Client, installed_cl
 from backup_operator.worker.sources.postgres_connection import Login, make_login
 from backup_operator.worker.sources.postgres_dumps import ProgramDump
 from backup_operator.worker.sources.postgres_faults import connection_fault, dump_fault
-from backup_operator.worker.sources.postgres_filters import Selection, select
+from backup_operator.worker.sources.postgres_filters import Selection, refuse_nothing, select
 from backup_operator.worker.sources.postgres_preflight import (
     Server,
     blockers,
@@ -33,6 +34,7 @@ from backup_operator.worker.sources.postgres_preflight import (
     refuse_transaction_pooler,
     refuse_transaction_pooler_port,
     refuse_unreadable,
+    rows_elsewhere,
     text_codec,
 )
 from backup_operator.worker.sources.postgres_url import parse_url
@@ -40,6 +42,10 @@ from backup_operator.worker.sources.supabase import ProviderPlan, plan_provider,
 
 CLIENTS_ROOT = Path("/usr/lib/postgresql")
 _APPLICATION = "backup-operator"
+_NO_TIME_LIMITS: LiteralString = """
+select set_config(name, '0', false) from pg_settings
+where name in ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
+"""
 
 
 @dataclass(frozen=True)
@@ -80,8 +86,7 @@ class PostgresSource:
         login, warnings = self._make_login()
         connection = login.connect()
         try:
-            with_host = login.with_parameters(host=connection.info.host, port=str(connection.info.port))
-            self._found = self._look(connection, with_host)
+            self._found = self._look(connection, login.pinned(connection))
             facts = self._facts(connection, self._found, warnings)
             self._hold_snapshot_if_needed(connection, self._found)
         except psycopg.Error as exc:
@@ -130,6 +135,8 @@ class PostgresSource:
         if provider is not None:
             provider = with_statements(provider, connection)
         selection = select(self._order, catalog, provider.schemas if provider else ())
+        if provider is None or not provider.rows_of:
+            refuse_nothing(selection, catalog)
         refuse_unreadable(catalog, selection, login.place)
         return _Found(login, server, text_codec(connection, server), client, catalog, selection, provider)
 
@@ -140,6 +147,7 @@ class PostgresSource:
             warnings += (f"The connection to {found.login.place.server} is not encrypted (no TLS).",)
         if found.provider is not None:
             warnings += found.provider.warnings
+        warnings += rows_elsewhere(catalog, found.selection)
         return SourceFacts(
             server={
                 "version": server.version,
@@ -164,8 +172,7 @@ class PostgresSource:
         """Two dumps of one run see the same rows: a transaction that stays open lends them its snapshot."""
         if found.provider is None or not found.provider.rows_of:
             return
-        connection.execute("set idle_in_transaction_session_timeout = 0")
-        connection.execute("set statement_timeout = 0")
+        connection.execute(_NO_TIME_LIMITS)
         connection.execute("begin isolation level repeatable read, read only")
         row = connection.execute("select pg_export_snapshot()").fetchone()
         self._snapshot = str(row[0]) if row else ""
@@ -174,6 +181,9 @@ class PostgresSource:
     def _main_dump(self, found: _Found) -> ProgramDump:
         custom = self._order.format is DumpFormat.CUSTOM
         options = ["--format=custom", "--compress=0"] if custom else ["--format=plain"]
+        if found.server.in_recovery:
+            # a standby has no rows of unlogged tables and refuses to read them
+            options.append("--no-unlogged-table-data")
         if custom and found.provider is not None:
             options.append("--no-publications")
         kind = ArtifactKind.POSTGRES_CUSTOM if custom else ArtifactKind.POSTGRES_PLAIN
@@ -190,7 +200,7 @@ class PostgresSource:
     def _pg_dump(self, found: _Found, kind: ArtifactKind, options: list[str]) -> ProgramDump:
         argv = [
             found.client.pg_dump,
-            f"--dbname={found.login.conninfo}",
+            f"--dbname={found.login.conninfo(found.client.major)}",
             "--no-password",
             f"--lock-wait-timeout={self._order.lock_timeout_seconds * 1000}",
             f"--encoding={found.server.encoding}",
@@ -202,7 +212,7 @@ class PostgresSource:
     def _globals_dump(self, found: _Found) -> ProgramDump:
         argv = [
             found.client.pg_dumpall,
-            f"--dbname={found.login.conninfo}",
+            f"--dbname={found.login.conninfo(found.client.major)}",
             f"--database={found.server.database}",
             "--no-password",
             "--globals-only",

@@ -27,6 +27,15 @@ _SSL_MODES = {
     TlsMode.VERIFY_FULL: "verify-full",
 }
 _SYSTEM_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
+_SINCE_MAJOR = {
+    "load_balance_hosts": 16,
+    "require_auth": 16,
+    "sslcertmode": 16,
+    "sslnegotiation": 17,
+    "min_protocol_version": 18,
+    "max_protocol_version": 18,
+}
+"""libpq's options by the major that brought them: an older pg_dump refuses them."""
 _KEEPALIVES = {"keepalives": "1", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "6"}
 
 
@@ -50,19 +59,22 @@ class Login:
             secret=self.secret,
         )
 
-    @property
-    def conninfo(self) -> str:
+    def conninfo(self, client_major: int = 99) -> str:
         """A connection string that may stand in a command line: it holds no password."""
-        return make_conninfo("", **{**self.parameters, "passfile": str(self.password_file)})
+        known = {name: value for name, value in self.parameters.items() if _SINCE_MAJOR.get(name, 0) <= client_major}
+        return make_conninfo("", **{**known, "passfile": str(self.password_file)})
 
-    def with_parameters(self, **changed: str) -> "Login":
-        """The same login with other parameters."""
-        return Login({**self.parameters, **changed}, self.password_file, self.secret)
+    def pinned(self, connection: psycopg.Connection) -> "Login":
+        """The same login, to the one of several hosts that this connection reached."""
+        reached = {"host": connection.info.host, "port": str(connection.info.port)}
+        if "hostaddr" in self.parameters:
+            reached["hostaddr"] = connection.info.hostaddr
+        return Login({**self.parameters, **reached}, self.password_file, self.secret)
 
     def connect(self) -> psycopg.Connection:
         """A connection in autocommit mode. Raises: SourceError with the reason why not."""
         try:
-            return psycopg.connect(self.conninfo, autocommit=True, client_encoding="UTF8")
+            return psycopg.connect(self.conninfo(), autocommit=True, client_encoding="UTF8")
         except psycopg.Error as exc:
             raise connection_fault(exc, self.place, self._certificate_complaint(str(exc))) from exc
 
@@ -99,11 +111,16 @@ def _tls_parameters(options: Mapping[str, str], tls: PostgresTls) -> dict[str, s
         if tls.mode is None and options.get("sslmode", "prefer") in ("allow", "prefer", "require"):
             # who names an authority wants the server checked against it
             found["sslmode"] = "verify-full"
-    mode = found.get("sslmode", options.get("sslmode"))
-    checks = mode in ("verify-ca", "verify-full")
-    if checks and "sslrootcert" not in {**options, **found} and _SYSTEM_AUTHORITIES.is_file():
+    if _means_system_authorities({**options, **found}) and _SYSTEM_AUTHORITIES.is_file():
         found["sslrootcert"] = str(_SYSTEM_AUTHORITIES)
+        found["sslmode"] = found.get("sslmode", options.get("sslmode", "verify-full"))
     return found
+
+
+def _means_system_authorities(options: Mapping[str, str]) -> bool:
+    """Whether the server is checked against the authorities that everybody trusts."""
+    named = options.get("sslrootcert")
+    return named == "system" or (named is None and options.get("sslmode") in ("verify-ca", "verify-full"))
 
 
 def _write_password_file(scratch: Path, password: str) -> Path:

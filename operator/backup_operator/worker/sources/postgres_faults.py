@@ -106,9 +106,15 @@ _TABLE: tuple[_Row, ...] = (
     ),
     _Row(
         Reason.TLS_FAILED,
+        "The CA certificate to check {server} with cannot be read.",
+        "Put it into a Secret and name it in spec.source.postgres.tls.caSecretRef; take sslrootcert out of the URL.",
+        r"root certificate file|could not read root certificate|could not load system root",
+    ),
+    _Row(
+        Reason.TLS_FAILED,
         "TLS with {server} could not be agreed.",
         "Look at the server's TLS with: openssl s_client -starttls postgres -connect {server}",
-        r"root certificate file|could not read root certificate|ssl error: (?!.*unexpected eof)|tlsv1 alert|"
+        r"ssl error: (?!.*unexpected eof)|tlsv1 alert|"
         r"requires a valid client certificate|certificate present, but not|could not load|sslmode value|"
         r"weak sslmode|channel binding",
     ),

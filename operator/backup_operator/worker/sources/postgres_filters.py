@@ -44,7 +44,7 @@ class Selection:
 def select(order: PostgresOrder, catalog: Catalog, provider_schemas: Iterable[str] = ()) -> Selection:
     """What the order dumps of this catalog; `provider_schemas` are left out besides.
 
-    Raises: SourceError FilterMatchesNothing for a name that is not there, SourceEmpty when nothing is left.
+    Raises: SourceError FilterMatchesNothing for a name that is not there.
     """
     provider = set(provider_schemas)
     _refuse_unknown_schemas(order, catalog)
@@ -52,15 +52,13 @@ def select(order: PostgresOrder, catalog: Catalog, provider_schemas: Iterable[st
     kept = tuple(name for name in catalog.schemas if name in wanted and name not in order.schemas.exclude)
     excluded = _tables("tables.exclude", order.tables.exclude, catalog)
     without_rows = _tables("tables.excludeData", order.tables.exclude_data, catalog)
-    selection = Selection(
+    return Selection(
         schemas=kept,
         excluded_schemas=tuple(name for name in catalog.schemas if name not in kept),
         excluded=_names(catalog, excluded, kept),
         excluded_rows=_names(catalog, without_rows - excluded, kept),
         oids_without_rows=frozenset(without_rows),
     )
-    _refuse_nothing(selection, catalog)
-    return selection
 
 
 def _refuse_unknown_schemas(order: PostgresOrder, catalog: Catalog) -> None:
@@ -93,7 +91,8 @@ def _names(catalog: Catalog, oids: Iterable[int], schemas: Iterable[str]) -> tup
     return tuple(sorted((each.schema, each.name) for each in relations if each.schema in kept))
 
 
-def _refuse_nothing(selection: Selection, catalog: Catalog) -> None:
+def refuse_nothing(selection: Selection, catalog: Catalog) -> None:
+    """Refuse a selection that leaves nothing. Raises: SourceError SourceEmpty."""
     others = sum(catalog.schemas[name].other_objects for name in selection.schemas)
     if selection.relations(catalog) or others or catalog.large_objects:
         return

@@ -97,7 +97,7 @@ def refuse_transaction_pooler(connection: psycopg.Connection, login: Login) -> N
     """
     first = _backend(connection)
     try:
-        second = psycopg.connect(login.conninfo, autocommit=True)
+        second = psycopg.connect(login.conninfo(), autocommit=True)
     except psycopg.Error:
         # a limit of one connection: pg_dump, alone, may have it
         return
@@ -137,6 +137,15 @@ def refuse_unreadable(catalog: Catalog, selection: Selection, place: Place) -> N
             detail="A backup without those rows would not be whole, so pg_dump refuses it.",
             hint=f"Type in psql: ALTER ROLE {quote_name(place.user)} BYPASSRLS; or back up as the tables' owner.",
         )
+
+
+def rows_elsewhere(catalog: Catalog, selection: Selection) -> tuple[str, ...]:
+    """A warning that names foreign tables, whose rows are on another server and in no dump of this one."""
+    foreign = [each for each in selection.relations(catalog) if each.kind == "f"]
+    if not foreign:
+        return ()
+    names = _listed(_qualified(foreign))
+    return (f"Rows of the foreign table {names} are on another server and not in the backup.",)
 
 
 def blockers(connection: psycopg.Connection) -> str:

@@ -6,7 +6,7 @@ pg_dump gets exact names only.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache
@@ -17,7 +17,7 @@ import psycopg
 from pydantic import BaseModel, ConfigDict
 
 from backup_operator.vocabulary.choices import Profile
-from backup_operator.worker.sources.postgres_catalog import Catalog
+from backup_operator.worker.sources.postgres_catalog import Catalog, Relation
 from backup_operator.worker.sources.postgres_names import exact_pattern, quote_name, quote_qualified
 
 _DATA_FILE = "supabase_profile.json"
@@ -115,10 +115,7 @@ def plan_provider(profile: Profile, host: str, catalog: Catalog) -> ProviderPlan
         schemas=schemas,
         rows_of=tuple((each.schema, each.name) for each in readable),
         unwanted=re.compile("|".join(lists.unwanted_statements).encode()),
-        warnings=tuple(
-            f"Rows of {quote_qualified(each.schema, each.name)} are not in the backup: the role may not read them."
-            for each in unreadable
-        ),
+        warnings=_not_in_the_backup(unreadable),
         facts={"profile": f"{Profile.SUPABASE} {lists.version}", "providerSchemas": list(schemas)},
     )
 
@@ -147,6 +144,13 @@ def supabase_lists() -> SupabaseLists:
     """The lists that this release knows."""
     text = files("backup_operator.worker.sources").joinpath(_DATA_FILE).read_text(encoding="utf-8")
     return SupabaseLists.model_validate(json.loads(text))
+
+
+def _not_in_the_backup(tables: Sequence[Relation]) -> tuple[str, ...]:
+    if not tables:
+        return ()
+    names = ", ".join(quote_qualified(each.schema, each.name) for each in tables)
+    return (f"Rows of {names} are not in the backup: the role may not read them.",)
 
 
 def _only(names: Iterable[str], patterns: Iterable[str]) -> list[str]:

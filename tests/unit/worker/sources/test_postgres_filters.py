@@ -7,7 +7,7 @@ from backup_operator.vocabulary.choices import Profile
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import SourceError
 from backup_operator.worker.sources.postgres_catalog import Catalog, Relation, Schema
-from backup_operator.worker.sources.postgres_filters import Selection, select
+from backup_operator.worker.sources.postgres_filters import Selection, refuse_nothing, select
 from backup_operator.worker.sources.supabase import plan_provider
 
 URL = SecretFile(path="/secrets/url", described="key DB_URL of Secret prod/app")
@@ -161,7 +161,7 @@ def test_select_refuses_a_name_that_matches_nothing_and_shows_near_ones(asked, m
 )
 def test_select_refuses_a_selection_of_nothing(asked):
     with pytest.raises(SourceError) as caught:
-        select(asked, CATALOG)
+        refuse_nothing(select(asked, CATALOG), CATALOG)
 
     assert caught.value.reason is Reason.SOURCE_EMPTY
 
