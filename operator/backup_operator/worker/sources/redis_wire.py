@@ -93,6 +93,11 @@ class RedisWire:
         """From now on a silence longer than this raises TimeoutError."""
         self._socket.settimeout(seconds)
 
+    def hand_over(self) -> tuple[socket.socket, bytes]:
+        """The socket, and what was received of it and not read: for a restore's pipeline, which goes on with both."""
+        received, self._buffer = self._buffer, b""
+        return self._socket, received
+
     def close(self) -> None:
         """End the connection; may be called twice."""
         self._socket.close()
