@@ -9,8 +9,8 @@ from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import SourceError
 from backup_operator.worker.process import Program
 
-_OLDEST_SERVER = 90200
-"""pg_dump 15 and later reads servers back to 9.2. Source: https://www.postgresql.org/docs/15/app-pgdump.html"""
+_OLDEST_SERVER = 90500
+"""pg_dump 15 and later reads servers back to 9.2; what preflight asks about row security is known from 9.5 on."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,17 @@ def pick_client(clients: Sequence[Client], server_number: int, server_version: s
     A newer client writes settings that an older server does not know, so the nearest major gives the dump that restores
     best. Raises: SourceError VersionMismatch.
     """
-    majors = ", ".join(str(client.major) for client in clients) or "none"
     if server_number < _OLDEST_SERVER:
         raise SourceError(
             Reason.VERSION_MISMATCH,
-            f"The server's version {server_version} is older than every client can read.",
-            detail=f"Clients in this image: {majors}; they read servers from 9.2 on.",
+            f"The server's version {server_version} is older than this worker can read.",
+            detail="It reads servers from 9.5 on.",
             hint="Upgrade the server.",
         )
     for client in sorted(clients, key=lambda each: each.major):
         if client.major >= server_number // 10000:
             return client
+    majors = ", ".join(str(client.major) for client in clients) or "none"
     raise SourceError(
         Reason.VERSION_MISMATCH,
         f"The server's version {server_version} is newer than every client in this image.",

@@ -21,6 +21,7 @@ from backup_operator.worker.sources.postgres_names import quote_name, quote_qual
 _NAMED = 5
 """So many tables are named in a message; the others are counted."""
 _TRANSACTION_POOLER_PORT = 6543
+_POOLER_TRIES = 3
 _SERVER: LiteralString = """
 select current_setting('server_version_num')::int, current_setting('server_version'), current_database()::text,
        pg_encoding_to_char(d.encoding)::text, d.datcollate::text, d.datctype::text, pg_is_in_recovery(),
@@ -93,18 +94,18 @@ def refuse_transaction_pooler(connection: psycopg.Connection, login: Login) -> N
     """Refuse a pooler in transaction mode, told by its behaviour. Raises: SourceError.
 
     While one connection is open but idle, a second one gets a server process of its own, unless a pooler has lent the
-    first one's process on: then both see the same process id.
+    first one's process on: then both see the same process id. Others may use the pooler too, so it is tried some times.
     """
-    first = _backend(connection)
     try:
         second = psycopg.connect(login.conninfo(), autocommit=True)
     except psycopg.Error:
         # a limit of one connection: pg_dump, alone, may have it
         return
     with second:
-        second_backend = _backend(second)
-    if first == second_backend:
-        raise _pooler(login.place, f"Two connections at once had the same server process ({first}).")
+        processes = [(_backend(connection), _backend(second)) for _ in range(_POOLER_TRIES)]
+    firsts, seconds = ({pair[0] for pair in processes}, {pair[1] for pair in processes})
+    if firsts & seconds or len(firsts) > 1 or len(seconds) > 1:
+        raise _pooler(login.place, "Two connections at once shared a server process, or one had several in turn.")
 
 
 def refuse_another_database(server: Server, place: Place) -> None:
