@@ -19,7 +19,7 @@ from tests.cluster import base_images, docker, images, kind, machine, node, pack
 from tests.cluster.commands import say
 from tests.cluster.errors import ClusterError, NodeImageMissing
 from tests.cluster.locks import exclusive
-from tests.cluster.places import Places, here
+from tests.cluster.places import Places, digest, here
 from tests.cluster.programs import NODE_PROGRAMS, missing, provide
 
 
@@ -124,7 +124,8 @@ def build_images(places: Places, arguments: argparse.Namespace) -> int:
         packages.provide(places, "docker")
     daemon = docker.reach(places)
     # one lock around both: another checkout builds on the same daemon, under the same names
-    with exclusive(places.cache / "locks" / "images", doing="building images"):
+    names_of_daemon = digest([daemon.environment.get("DOCKER_HOST", "")])[:8]
+    with exclusive(places.cache / "locks" / f"images-{names_of_daemon}", doing="building images"):
         built = images.build_all(places, daemon, arguments.names)
         if is_running(places):
             images.load(places, daemon, built)
