@@ -1,0 +1,202 @@
+"""Room `worker.targets`: the PostgreSQL target; called by `worker.restore`.
+
+survey:  URL -> login -> server, database, what the backup needs -> lines, pins, obstacles; nothing is written
+apply:   confirm, obstacles, advisory lock -> globals -> the strategy -> counts and notes
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import psycopg
+
+from backup_operator.contract.restore import PostgresTargetOrder
+from backup_operator.vocabulary.choices import ArtifactKind, MissingRoles, PostgresStrategy
+from backup_operator.vocabulary.reasons import Reason
+from backup_operator.worker.errors import TargetError, WorkerError
+from backup_operator.worker.secrets import read_secret
+from backup_operator.worker.sources.postgres_clients import installed_clients
+from backup_operator.worker.sources.postgres_connection import Login, make_login
+from backup_operator.worker.sources.postgres_preflight import refuse_transaction_pooler_port
+from backup_operator.worker.sources.postgres_url import parse_url
+from backup_operator.worker.targets.base import Applied, RestoredArtifact, TargetPlan
+from backup_operator.worker.targets.postgres_build import Terms, codec_of, main_of
+from backup_operator.worker.targets.postgres_contents import BackupContents, read_contents
+from backup_operator.worker.targets.postgres_faults import UNTOUCHED, stating, with_state
+from backup_operator.worker.targets.postgres_names import with_suffix
+from backup_operator.worker.targets.postgres_new_database import restore_new_database, survey_new_database
+from backup_operator.worker.targets.postgres_programs import sql_of
+from backup_operator.worker.targets.postgres_roles_plan import RolesPlan, plan_roles
+from backup_operator.worker.targets.postgres_site import (
+    APPLICATION,
+    Site,
+    connect_beside,
+    exclusive,
+    read_target_server,
+    server_identity,
+    stamp,
+)
+from backup_operator.worker.targets.postgres_survey import (
+    Draft,
+    check_contents,
+    check_extensions,
+    check_roles,
+    check_server,
+    tell_versions,
+)
+
+CLIENTS_ROOT = Path("/usr/lib/postgresql")
+
+
+@dataclass(frozen=True)
+class _Surveyed:
+    """What the survey found, for apply."""
+
+    site: Site
+    contents: BackupContents
+    roles: RolesPlan
+    draft: Draft
+
+
+class PostgresTarget:
+    """A PostgreSQL server that is restored into. `scratch` is private: password file and archives are kept there."""
+
+    def __init__(
+        self,
+        order: PostgresTargetOrder,
+        *,
+        scratch: Path,
+        clients_root: Path = CLIENTS_ROOT,
+        confirm: str,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._order = order
+        self._scratch = scratch
+        self._clients_root = clients_root
+        self._confirm = confirm
+        self._now = now
+        self._login: Login | None = None
+        self._surveyed: _Surveyed | None = None
+
+    def survey(self, artifacts: Sequence[RestoredArtifact]) -> TargetPlan:
+        """Connect and look; writes nothing. Raises: TargetError, SecretMissing."""
+        if self._order.strategy is not PostgresStrategy.NEW_DATABASE:
+            raise TargetError(
+                Reason.NOT_YET_SUPPORTED,
+                f"The strategy {self._order.strategy} is not built yet. {UNTOUCHED}",
+                hint="Use strategy NewDatabase.",
+            )
+        login = self._make_login()
+        with stating(UNTOUCHED, login.place):
+            beside, connection = connect_beside(login, self._avoided(login))
+            try:
+                site = self._site(beside, login.place.database, connection)
+                self._surveyed = self._look(site, connection, artifacts)
+            finally:
+                connection.close()
+        draft = self._surveyed.draft
+        return TargetPlan(
+            lines=tuple(draft.lines),
+            pinned=draft.pinned,
+            obstacles=tuple(why for _, why in draft.obstacles),
+            overwritten=draft.overwritten,
+        )
+
+    def apply(self, artifacts: Sequence[RestoredArtifact], step: Callable[[str], None]) -> Applied:
+        """Write. Called once, after `survey`. Raises: TargetError whose message says what state the target is in."""
+        surveyed = self._surveyed
+        if surveyed is None:
+            raise RuntimeError("apply() is called after survey()")
+        self._refuse(surveyed.draft)
+        site = surveyed.site
+        terms = Terms(
+            missing=frozenset(surveyed.roles.missing),
+            unassignable=frozenset(surveyed.roles.unassignable),
+            rows_first=surveyed.contents.watches_rows,
+        )
+        with ExitStack() as stack:
+            with stating(UNTOUCHED, site.login.place):
+                holder = stack.enter_context(site.connected())
+                stack.enter_context(exclusive(holder, site.database))
+            return restore_new_database(site, artifacts, terms, step)
+
+    def close(self) -> None:
+        """Remove the password file; may be called twice."""
+        if self._login is not None:
+            self._login.password_file.unlink(missing_ok=True)
+
+    def _make_login(self) -> Login:
+        secret = self._order.url
+        text, _ = read_secret(secret)
+        try:
+            url = parse_url(text.strip(), secret.described)
+            login = make_login(url, self._order.tls, self._scratch, application=APPLICATION, secret=secret.described)
+            self._login = login
+            refuse_transaction_pooler_port(login.place)
+        except WorkerError as exc:
+            raise with_state(exc, UNTOUCHED) from exc
+        return login
+
+    def _avoided(self, login: Login) -> str | None:
+        """The database that no connection may stay in."""
+        if self._order.strategy is PostgresStrategy.SWAP_DATABASE:
+            return self._order.database or login.place.database
+        return None
+
+    def _site(self, login: Login, url_database: str, connection: psycopg.Connection) -> Site:
+        at = self._now()
+        new = self._order.strategy is PostgresStrategy.NEW_DATABASE
+        made = with_suffix(url_database, f"_restored_{stamp(at)}") if new else url_database
+        return Site(
+            order=self._order,
+            login=login.pinned(connection),
+            server=read_target_server(connection),
+            clients=installed_clients(self._clients_root),
+            scratch=self._scratch,
+            database=self._order.database or made,
+            named_by_us=new and not self._order.database,
+            at=at,
+        )
+
+    def _look(self, site: Site, connection: psycopg.Connection, artifacts: Sequence[RestoredArtifact]) -> _Surveyed:
+        main = main_of(artifacts)
+        draft = Draft()
+        draft.pinned["server"] = server_identity(connection, site.login, site.server)
+        draft.pinned["strategy"] = str(self._order.strategy)
+        tell_versions(draft, site, main.server)
+        check_server(draft, site)
+        with sql_of(main, site.newest_client, site.scratch, only_schema=True) as chunks:
+            contents = read_contents(chunks, codec_of(main))
+        check_contents(draft, contents)
+        check_extensions(draft, connection, contents)
+        roles = plan_roles(connection, contents.owners, contents.grantees, self._roles_in_globals(site, artifacts))
+        check_roles(draft, roles, leave_out=self._order.missing_roles is MissingRoles.LEAVE_OUT)
+        survey_new_database(draft, site, connection, main)
+        return _Surveyed(site, contents, roles, draft)
+
+    def _roles_in_globals(self, site: Site, artifacts: Sequence[RestoredArtifact]) -> list[str]:
+        """The roles that this restore makes first."""
+        if not self._order.globals:
+            return []
+        found: list[str] = []
+        for artifact in artifacts:
+            if artifact.kind is ArtifactKind.POSTGRES_GLOBALS:
+                with sql_of(artifact, site.newest_client, site.scratch) as chunks:
+                    contents: BackupContents = read_contents(chunks)
+                found += [name.strip('"').replace('""', '"') for name in contents.names_of("ROLE")]
+        return found
+
+    def _refuse(self, draft: Draft) -> None:
+        """Refuse to begin where the survey found an obstacle, or `confirm` does not name what is lost."""
+        if draft.overwritten and self._confirm != draft.overwritten:
+            raise TargetError(
+                Reason.CONFIRM_MISSING,
+                f"{draft.overwritten!r} would be overwritten, and confirm says {self._confirm!r}. {UNTOUCHED}",
+                hint=f"Set spec.confirm to {draft.overwritten}.",
+            )
+        if draft.obstacles:
+            reason, why = draft.obstacles[0]
+            others = "; ".join(text for _, text in draft.obstacles[1:])
+            raise TargetError(reason, f"{why} {UNTOUCHED}", detail=others)

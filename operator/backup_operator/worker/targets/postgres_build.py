@@ -1,0 +1,183 @@
+"""Room `worker.targets`: builds a database under a temporary name; called by `targets.postgres` for two strategies.
+
+NewDatabase renames it to its name; SwapDatabase puts it in the place of another. Until then nothing that was there is
+touched, so that dropping the temporary database undoes everything.
+"""
+
+import codecs
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import psycopg
+
+from backup_operator.vocabulary.choices import ArtifactKind
+from backup_operator.worker.errors import SourceError
+from backup_operator.worker.sources.postgres_clients import Client
+from backup_operator.worker.targets.base import RestoredArtifact
+from backup_operator.worker.targets.postgres_counts import count_rows, refuse_differences
+from backup_operator.worker.targets.postgres_database import (
+    Form,
+    create_database,
+    drop_database,
+    keep_settings,
+    recorded_settings,
+)
+from backup_operator.worker.targets.postgres_faults import stating
+from backup_operator.worker.targets.postgres_feed import Feeder
+from backup_operator.worker.targets.postgres_programs import fits, restore_in_parallel, spooled, sql_of
+from backup_operator.worker.targets.postgres_rewrite import SETTINGS_SINCE, Rewriter
+from backup_operator.worker.targets.postgres_site import Site, with_parameters
+
+MAIN_KINDS = (ArtifactKind.POSTGRES_PLAIN, ArtifactKind.POSTGRES_CUSTOM)
+_ARCHIVE_MINOR_BY_MAJOR = ((16, 17), (15, 16), (0, 12))
+"""The archive's format 1.N and the oldest client that reads it. Source: pg_backup_archiver.h"""
+_MINOR_OFFSET_BYTES = 6
+_SECTIONS = (("pre-data", "data"), ("post-data",))
+"""In one go, parallel jobs make the triggers of a partitioned table while rows of its partitions still come in."""
+
+
+@dataclass
+class Built:
+    """The temporary database: what it holds, and what a person should know of how it came about."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the survey found out, for the building."""
+
+    missing: frozenset[str] = frozenset()
+    """Roles that are not there: what is theirs is left out."""
+    unassignable: frozenset[str] = frozenset()
+    """Roles that ours may not act for: their ownership is left out."""
+    rows_first: bool = False
+    """Whether triggers or partitions make it matter that all rows are in before anything that watches them."""
+
+
+@contextmanager
+def built_database(
+    site: Site, artifacts: Sequence[RestoredArtifact], terms: Terms, step: Callable[[str], None], form: Form
+) -> Iterator[Built]:
+    """The temporary database, full, counted and analysed; dropped again when this or what follows fails.
+
+    Raises: TargetError, and what reading the artifacts raises, each with the state of the target.
+    """
+    state = f"The database being built, {site.temporary!r}, was dropped again; nothing else was touched."
+    with stating(state, site.login.place), _dropped_on_failure(site):
+        step("create database")
+        notes = _create(site, artifacts, form)
+        built = _fill(site, artifacts, terms, step)
+        built.notes = (*notes, *built.notes)
+        yield built
+
+
+@contextmanager
+def _dropped_on_failure(site: Site) -> Iterator[None]:
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        if not done:
+            _drop(site)
+
+
+def _drop(site: Site) -> None:
+    """Drop the temporary database; where even that fails, the first failure is the news."""
+    with suppress(psycopg.Error, SourceError), site.connected() as connection:
+        drop_database(connection, site.temporary)
+
+
+def _create(site: Site, artifacts: Sequence[RestoredArtifact], form: Form) -> tuple[str, ...]:
+    with site.connected() as connection:
+        notes = create_database(connection, site.temporary, form)
+        return notes + keep_settings(connection, site.temporary, recorded_settings(main_of(artifacts).server))
+
+
+def _fill(site: Site, artifacts: Sequence[RestoredArtifact], terms: Terms, step: Callable[[str], None]) -> Built:
+    main = main_of(artifacts)
+    client = _parallel_client(site, main, terms)
+    if client is None or not fits(main, site.scratch):
+        built = _feed(site, main, terms, step)
+    else:
+        built = _restore_in_parallel(site, main, client, terms, step)
+    _count_and_analyse(site, main, built, step)
+    return built
+
+
+def _feed(site: Site, main: RestoredArtifact, terms: Terms, step: Callable[[str], None]) -> Built:
+    step("restore")
+    rewriter = Rewriter(site.server.number, terms.missing, terms.unassignable)
+    with site.connected(site.temporary) as connection:
+        # what is committed here counts only when the rename, which waits for the disk, is committed
+        connection.execute("set synchronous_commit = off")
+        feeder = Feeder(connection, rewriter, codec_of(main))
+        with sql_of(main, site.newest_client, site.scratch) as chunks:
+            feeder.feed(chunks)
+    return Built(feeder.rows, rewriter.notes())
+
+
+def _restore_in_parallel(
+    site: Site, main: RestoredArtifact, client: Client, terms: Terms, step: Callable[[str], None]
+) -> Built:
+    step("unpack archive")
+    login = with_parameters(site.login_to(site.temporary), options=_with_asynchronous_commit(site))
+    with spooled(main, site.scratch) as archive:
+        step("restore")
+        for sections in _SECTIONS if terms.rows_first else [()]:
+            restore_in_parallel(client, archive, login.conninfo(client.major), jobs=site.order.jobs, sections=sections)
+    return Built(notes=(f"{main.plain_bytes} bytes were unpacked into the scratch volume for {site.order.jobs} jobs.",))
+
+
+def _with_asynchronous_commit(site: Site) -> str:
+    return f"{site.login.parameters.get('options', '')} -c synchronous_commit=off".strip()
+
+
+def _parallel_client(site: Site, main: RestoredArtifact, terms: Terms) -> Client | None:
+    """The client whose pg_restore may write into this server itself, or None where each statement is to be judged."""
+    judged = terms.missing or terms.unassignable
+    if main.kind is not ArtifactKind.POSTGRES_CUSTOM or site.order.jobs < 2 or judged:
+        return None
+    oldest = _oldest_reader(main)
+    known = site.server.number >= SETTINGS_SINCE["transaction_timeout"]
+    fitting = [each for each in site.clients if each.major >= oldest and (known or each.major < 17)]
+    return fitting[-1] if fitting else None
+
+
+def _oldest_reader(main: RestoredArtifact) -> int:
+    """The oldest major whose pg_restore reads this archive."""
+    head = b""
+    with main.open() as chunks:
+        for chunk in chunks:
+            head += chunk
+            if len(head) > _MINOR_OFFSET_BYTES:
+                break
+    minor = head[_MINOR_OFFSET_BYTES]
+    return next(major for since, major in _ARCHIVE_MINOR_BY_MAJOR if minor >= since)
+
+
+def _count_and_analyse(site: Site, main: RestoredArtifact, built: Built, step: Callable[[str], None]) -> None:
+    expected = main.rows_per_table if main.rows_per_table is not None else built.counts
+    with site.connected(site.temporary) as connection:
+        step("count rows")
+        built.counts = count_rows(connection, expected)
+        refuse_differences(built.counts, expected)
+        step("analyse")
+        connection.execute("analyze")
+
+
+def main_of(artifacts: Sequence[RestoredArtifact]) -> RestoredArtifact:
+    """The artifact with the tables."""
+    return next(each for each in artifacts if each.kind in MAIN_KINDS)
+
+
+def codec_of(artifact: RestoredArtifact) -> str:
+    """Python's name of the encoding of the dump; the names in it are read with it."""
+    recorded = str(artifact.server.get("encoding", "UTF8"))
+    try:
+        return codecs.lookup(recorded.replace("WIN", "cp").replace("KOI8", "koi8_")).name
+    except LookupError:
+        return "utf-8"

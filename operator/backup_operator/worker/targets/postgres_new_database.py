@@ -1,0 +1,59 @@
+"""Room `worker.targets`: the strategy NewDatabase; called by `targets.postgres`.
+
+Built under a temporary name, checked, then renamed: a database of the wanted name is there whole, or not at all.
+"""
+
+from collections.abc import Callable, Sequence
+
+import psycopg
+
+from backup_operator.vocabulary.reasons import Reason
+from backup_operator.worker.targets.base import Applied, RestoredArtifact
+from backup_operator.worker.targets.postgres_build import Terms, built_database, main_of
+from backup_operator.worker.targets.postgres_database import Form, read_database, recorded_settings, rename_database
+from backup_operator.worker.targets.postgres_site import Site
+from backup_operator.worker.targets.postgres_survey import Draft, check_may_create, tell_left_over
+
+
+def survey_new_database(draft: Draft, site: Site, connection: psycopg.Connection, main: RestoredArtifact) -> None:
+    """Say what is made. Raises: psycopg.Error."""
+    check_may_create(draft, site)
+    draft.pinned["database"] = f"{site.login.place.database}_restored_*" if site.named_by_us else site.database
+    exists = read_database(connection, site.database) is not None
+    draft.pinned["exists"] = exists
+    if exists:
+        draft.stop(
+            Reason.TARGET_EXISTS,
+            f"The database {site.database!r} is there already: name another in target.postgres.database, or drop it.",
+        )
+    form = form_of(main)
+    settings = recorded_settings(main.server)
+    encoding, locale = form.encoding or "of the server", form.collation or "of the server"
+    draft.say(
+        f"A new database {site.database!r} is built as {site.temporary!r} (encoding {encoding}, locale {locale}, "
+        f"{len(settings)} recorded settings), checked, then renamed."
+    )
+    draft.say("No database that is there is touched. Room on the server's disk is not known from here.")
+    tell_left_over(draft, connection)
+
+
+def restore_new_database(
+    site: Site, artifacts: Sequence[RestoredArtifact], terms: Terms, step: Callable[[str], None]
+) -> Applied:
+    """Build and rename. Raises: TargetError, and what reading the artifacts raises, with the state of the target."""
+    with built_database(site, artifacts, terms, step, form_of(main_of(artifacts))) as built:
+        step("rename")
+        with site.connected() as connection:
+            rename_database(connection, site.temporary, site.database)
+    quoted = site.database.replace('"', '""')
+    return Applied(
+        counts=dict(built.counts),
+        notes=(f"The backup is in the new database {site.database!r}.", *built.notes),
+        undo=(f'DROP DATABASE "{quoted}";',),
+    )
+
+
+def form_of(main: RestoredArtifact) -> Form:
+    """What the backup's entry recorded of its database's form."""
+    recorded = {name: str(main.server.get(name) or "") for name in ("encoding", "collation", "characterType")}
+    return Form(recorded["encoding"], recorded["collation"], recorded["characterType"])

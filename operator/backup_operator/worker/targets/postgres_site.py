@@ -1,0 +1,168 @@
+"""Room `worker.targets`: where a restore works: login, server, clients; made by `targets.postgres`.
+
+Databases are made and renamed from another one, so a site has a connection to some database that is neither.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import LiteralString
+
+import psycopg
+
+from backup_operator.contract.restore import PostgresTargetOrder
+from backup_operator.vocabulary.reasons import Reason
+from backup_operator.worker.errors import SourceError, TargetError
+from backup_operator.worker.sources.postgres_clients import Client
+from backup_operator.worker.sources.postgres_connection import Login
+from backup_operator.worker.targets.postgres_names import with_suffix
+
+APPLICATION = "backup-operator"
+"""How every connection of ours, of backups too, calls itself to the server."""
+_LOCK_CLASS = 0x62616B75
+"""`baku`: the first half of our advisory locks' keys."""
+_ELSEWHERE = ("postgres", "defaultdb", "template1")
+"""Databases that most servers have, to work from when the URL's own is replaced or missing."""
+_SERVER: LiteralString = """
+select current_setting('server_version_num')::int, current_setting('server_version'), u.rolname::text, u.rolsuper,
+       u.rolsuper or u.rolcreatedb,
+       current_setting('max_locks_per_transaction')::int
+         * (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int),
+       pg_is_in_recovery()
+from pg_roles u where u.rolname = current_user
+"""
+
+
+@dataclass(frozen=True)
+class TargetServer:
+    """What the server says about itself and about our role."""
+
+    number: int
+    """server_version_num, for example 150018."""
+    version: str
+    user: str
+    is_superuser: bool
+    may_create_databases: bool
+    lock_capacity: int
+    in_recovery: bool
+
+
+@dataclass(frozen=True)
+class Site:
+    """All that the strategies share."""
+
+    order: PostgresTargetOrder
+    login: Login
+    """Into a database that is neither made nor replaced, except InPlace."""
+    server: TargetServer
+    clients: tuple[Client, ...]
+    scratch: Path
+    database: str
+    """What is made or overwritten."""
+    named_by_us: bool
+    """Whether the name holds the time of this run, so that an approval cannot pin it."""
+    at: datetime
+
+    @property
+    def temporary(self) -> str:
+        """The name under which a database is built."""
+        return with_suffix(self.database, f"_restoring_{self.stamp}")
+
+    @property
+    def before(self) -> str:
+        """The name under which the replaced database stays."""
+        return with_suffix(self.database, f"_before_{self.stamp}")
+
+    @property
+    def stamp(self) -> str:
+        """The time of this restore, as in names."""
+        return stamp(self.at)
+
+    @property
+    def newest_client(self) -> Client:
+        """The client that reads every archive."""
+        return self.clients[-1]
+
+    def login_to(self, database: str) -> Login:
+        """The login for another database of the server."""
+        return with_parameters(self.login, dbname=database)
+
+    @contextmanager
+    def connected(self, database: str | None = None) -> Iterator[psycopg.Connection]:
+        """A connection in autocommit mode, closed afterwards. Raises: SourceError."""
+        connection = (self.login if database is None else self.login_to(database)).connect()
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+def with_parameters(login: Login, **changed: str) -> Login:
+    """The same login with other parameters of libpq."""
+    return replace(login, parameters={**login.parameters, **changed})
+
+
+def stamp(at: datetime) -> str:
+    """The time as names have it, for example `20231201_020000`."""
+    return at.strftime("%Y%m%d_%H%M%S")
+
+
+def read_target_server(connection: psycopg.Connection) -> TargetServer:
+    """What the server is. Raises: psycopg.Error."""
+    row = connection.execute(_SERVER).fetchone()
+    if row is None:
+        raise psycopg.OperationalError("the server does not know the role that is connected")
+    return TargetServer(*row)
+
+
+def server_identity(connection: psycopg.Connection, login: Login, server: TargetServer) -> str:
+    """What tells this server from every other: its system identifier, or its place and version where that is hidden."""
+    try:
+        row = connection.execute("select system_identifier::text from pg_catalog.pg_control_system()").fetchone()
+    except psycopg.Error:
+        row = None
+    return f"system {row[0]}" if row else f"{login.place.server} PostgreSQL {server.number // 10000}"
+
+
+def connect_beside(login: Login, avoided: str | None) -> tuple[Login, psycopg.Connection]:
+    """A connection to the URL's database, or another where that is missing or `avoided`. Raises: SourceError."""
+    names = [login.parameters["dbname"], *_ELSEWHERE]
+    missing: SourceError | None = None
+    for name in dict.fromkeys(name for name in names if name != avoided):
+        candidate = with_parameters(login, dbname=name)
+        try:
+            return candidate, candidate.connect()
+        except SourceError as exc:
+            if exc.reason not in (Reason.DATABASE_MISSING, Reason.PERMISSION_DENIED):
+                raise
+            missing = missing or exc
+    raise missing or SourceError(Reason.DATABASE_MISSING, "The server has no other database to work from.")
+
+
+@contextmanager
+def exclusive(connection: psycopg.Connection, database: str) -> Iterator[None]:
+    """Holds the server's advisory lock for this database, in the database of the connection.
+
+    Raises: TargetError TargetInUse when another restore holds it.
+    """
+    key = lock_key(database)
+    row = connection.execute("select pg_catalog.pg_try_advisory_lock(%s, %s)", [_LOCK_CLASS, key]).fetchone()
+    if row is None or not row[0]:
+        raise TargetError(
+            Reason.TARGET_IN_USE,
+            f"Another restore into the database {database!r} is running; this one has changed nothing.",
+            hint="Wait for the other RestoreRequest: kubectl get rr",
+        )
+    try:
+        yield
+    finally:
+        if not connection.closed and connection.info.transaction_status is psycopg.pq.TransactionStatus.IDLE:
+            connection.execute("select pg_catalog.pg_advisory_unlock(%s, %s)", [_LOCK_CLASS, key])
+
+
+def lock_key(database: str) -> int:
+    """The second half of the advisory lock's key: a signed 32-bit number made from the name."""
+    return int.from_bytes(hashlib.sha256(database.encode()).digest()[:4], "big", signed=True)

@@ -1,0 +1,106 @@
+"""NewDatabase: what is in the backup is in a new database, and nothing else was touched."""
+
+import pytest
+
+from backup_operator.vocabulary.reasons import Reason
+from backup_operator.worker.errors import TargetError
+from tests.integration.targets.postgres.conftest import CUSTOM, PLAIN, STAMP, Side, artifact, assert_equal
+
+
+def databases(server):
+    return {row[0] for row in server.rows("select datname from pg_database")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "jobs"), [(PLAIN, 2), (CUSTOM, 2), (CUSTOM, 1)], ids=["Plain", "Custom", "Custom -j1"]
+)
+def test_a_backup_comes_back_whole_in_a_new_database(server, everything, restorer, kind, jobs):
+    source = everything(server)
+
+    done = restorer.restore(
+        server.url(source.database), [source.dump(kind)], database=f"{source.database}_new", jobs=jobs
+    )
+
+    assert_equal(source, Side(server, f"{source.database}_new"))
+    assert done.applied.counts == source.rows()
+    assert done.plan.obstacles == ()
+    assert done.plan.overwritten == ""
+
+
+@pytest.mark.parametrize("kind", [PLAIN, CUSTOM])
+def test_a_dump_of_a_newer_server_restores_into_an_older_one(server15, server17, everything, restorer, name, kind):
+    source = everything(server17)
+    server15.execute(f"create role {name}_owner")
+    server15.execute(f"create role {name}_reader")
+
+    done = restorer.restore(server15.url("postgres"), [source.dump(kind)], database=name)
+
+    assert Side(server15, name).compared().contents() == source.compared().contents()
+    assert any("transaction_timeout" in note for note in done.applied.notes)
+
+
+def test_the_name_is_made_from_the_url_and_the_time(server15, everything, restorer):
+    source = everything(server15)
+
+    done = restorer.restore(server15.url(source.database), [source.dump(PLAIN)])
+
+    assert f"{source.database}_restored_{STAMP}" in databases(server15)
+    assert done.plan.pinned["database"] == f"{source.database}_restored_*"
+
+
+def test_a_name_that_is_taken_is_an_obstacle_and_is_refused(server15, everything, restorer):
+    source = everything(server15)
+    before = databases(server15)
+
+    target = restorer.target(server15.url("postgres"), database=source.database)
+    plan = target.survey([source.dump(PLAIN)])
+    with pytest.raises(TargetError) as failure:
+        target.apply([source.dump(PLAIN)], lambda _: None)
+
+    assert failure.value.reason is Reason.TARGET_EXISTS
+    assert "Nothing was changed" in failure.value.message
+    assert "is there already" in plan.obstacles[0]
+    assert databases(server15) == before
+
+
+@pytest.mark.parametrize("kind", [PLAIN, CUSTOM])
+def test_a_stream_that_breaks_at_its_end_leaves_no_database(server15, everything, restorer, kind):
+    source = everything(server15)
+    before = databases(server15)
+    dump = source.dump(kind)
+    with dump.open() as chunks:
+        text = b"".join(chunks)
+    broken = artifact(kind, text, fails=True, rows_per_table=source.rows())
+
+    target = restorer.target(server15.url("postgres"), database=f"{source.database}_new")
+    target.survey([dump])
+    with pytest.raises(OSError, match="the volume is gone"):
+        target.apply([broken], lambda _: None)
+
+    assert databases(server15) == before
+
+
+def test_other_row_counts_than_recorded_drop_the_database_and_name_the_tables(server15, everything, restorer):
+    source = everything(server15)
+    before = databases(server15)
+    dump = source.dump(PLAIN, rows_per_table={**source.rows(), "public.users": 251})
+
+    with pytest.raises(TargetError) as failure:
+        restorer.restore(server15.url("postgres"), [dump], database=f"{source.database}_new")
+
+    assert failure.value.reason is Reason.CHECK_FAILED
+    assert failure.value.detail == "public.users: 250 rows in place of 251"
+    assert "was dropped again" in failure.value.message
+    assert databases(server15) == before
+
+
+def test_a_psql_command_in_a_dump_is_an_obstacle_and_never_runs(server15, restorer, name, tmp_path):
+    witness = tmp_path / "witness"
+    dump = artifact(PLAIN, f"create table a ();\n\\! touch {witness}\n".encode())
+
+    with pytest.raises(TargetError) as failure:
+        restorer.restore(server15.url("postgres"), [dump], database=name)
+
+    assert "touch" in failure.value.message
+    assert not witness.exists()
+    assert name not in databases(server15)
