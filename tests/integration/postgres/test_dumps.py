@@ -11,7 +11,7 @@ from backup_operator.vocabulary.choices import ArtifactKind, DumpFormat
 from backup_operator.worker.errors import DumpIncomplete, SourceError
 from backup_operator.worker.sources.postgres_archive import ArchiveReader
 from tests.integration.postgres.conftest import Workplace, inspect
-from tests.support.postgres_server import PostgresServer, wait_until
+from tests.support.postgres_server import PostgresServer, clients_root, wait_until
 
 EVERYTHING = (Path(__file__).parent / "everything.sql").read_text()
 TABLES = """
@@ -119,15 +119,15 @@ def test_the_facts_tell_what_the_entry_records(server, workplace, database):
     assert facts.estimated_bytes > 1 << 20
 
 
-@pytest.mark.parametrize(("major", "client"), [(13, "15."), (14, "15."), (16, "17.")])
-def test_an_older_server_is_read_with_the_nearest_newer_client(workplace, major, client):
+@pytest.mark.parametrize(("major", "clients", "nearest"), [(16, (15, 17, 18), "17."), (15, (17, 18), "17.")])
+def test_an_older_server_is_read_with_the_nearest_newer_client(tmp_path, major, clients, nearest):
     with PostgresServer(major=major) as old:
         old.execute("create table t as select generate_series(1, 5) i")
 
-        backup = workplace.back_up(old.url())
+        backup = Workplace(tmp_path, clients_root(tmp_path / "clients", *clients)).back_up(old.url())
 
     assert backup.rows == {"public.t": 5}
-    assert str(backup.facts.client["version"]).startswith(client)
+    assert str(backup.facts.client["version"]).startswith(nearest)
 
 
 def test_a_standby_is_backed_up_without_its_unlogged_rows(workplace):
