@@ -125,7 +125,7 @@ class Engine:
             if missing:
                 raise CrdsMissing(
                     f"the API server does not know {', '.join(sorted(missing))} of {API_VERSION}; "
-                    "install them: kubectl apply --server-side -f crds/"
+                    "install them with the chart: helm upgrade --install … --set crds.install=true"
                 )
             return
 

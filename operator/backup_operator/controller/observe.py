@@ -32,11 +32,12 @@ _ASK_AFTER = timedelta(seconds=4)
 
 @dataclass(frozen=True)
 class Observation:
-    """The Jobs of one policy's store, and whether something is still on its way that no watch will tell."""
+    """The Jobs of one policy's store."""
 
     backups: tuple[JobSeen, ...] = ()
     inventories: tuple[JobSeen, ...] = ()
-    waits: bool = False
+    waits_since: datetime | None = None
+    """Since when the youngest Job waits for something that no watch will tell; None when none does."""
 
 
 async def observe(cluster: Cluster, memory: Memory, policy: Key, store: str, now: datetime) -> Observation:
@@ -44,16 +45,17 @@ async def observe(cluster: Cluster, memory: Memory, policy: Key, store: str, now
     jobs = await _children(cluster.list(JOBS, policy.namespace, labels=policy_selector(policy.name)), policy)
     pods = await _children(cluster.list(PODS, policy.namespace, labels=policy_selector(policy.name)), policy)
     seen: dict[Work, list[JobSeen]] = {work: [] for work in Work}
-    waits = False
+    waiting: list[datetime] = []
     for job in jobs:
         work = work_of(job)
         if work is None or store_in(job) != store:
             continue
         own = [pod for pod in pods if job_uid_of(pod) == job["metadata"]["uid"]]
         one = await _job_seen(cluster, memory, job, own, now)
-        waits = waits or _nobody_will_tell(one, own)
+        if _nobody_will_tell(one, own):
+            waiting.append(one.created_at)
         seen[work].append(one)
-    return Observation(tuple(seen[Work.BACKUP]), tuple(seen[Work.INVENTORY]), waits)
+    return Observation(tuple(seen[Work.BACKUP]), tuple(seen[Work.INVENTORY]), max(waiting, default=None))
 
 
 async def _children(listing: Awaitable[list[Manifest]], policy: Key) -> list[Manifest]:

@@ -33,8 +33,9 @@ from backup_operator.vocabulary.conditions import ConditionStatus
 
 log = logging.getLogger(__name__)
 
-_LOOK_AGAIN = timedelta(seconds=5)
-"""While a pod is on its way: its Events are not watched."""
+_LOOK_AGAIN_AT_LEAST = timedelta(seconds=5)
+_LOOK_AGAIN_AT_MOST = timedelta(minutes=1)
+_LOOK_AGAIN_SHARE = 4
 _TRY_REFUSED_AGAIN = timedelta(minutes=1)
 _JUST_AFTER = timedelta(seconds=1)
 _KEEPS_ALL = "everything (retention comes with a later release)"
@@ -95,7 +96,7 @@ class Policies:
         after = next_status(case.before, sight, now)
         inventory_refused = await self._read_store_if_unknown(case, seen, after)
         await self._report(case, after, now)
-        pauses = [_LOOK_AGAIN] if seen.waits else []
+        pauses = [_until_next_look(now - seen.waits_since)] if seen.waits_since else []
         pauses += [_TRY_REFUSED_AGAIN] if schedule.refused or inventory_refused else []
         moment = wake_up_at(after, sight.rpo, now)
         pauses += [max(moment - self._clock(), timedelta()) + _JUST_AFTER] if moment else []
@@ -200,6 +201,11 @@ def _lost_run(case: _Case, seen: Observation, after: BackupPolicyStatus) -> str:
         return unread.uid
     gone = vanished_job(case.before, seen.backups) if case.before.store == case.store else None
     return f"{gone.job_name}/{gone.since}" if gone else ""
+
+
+def _until_next_look(waited: timedelta) -> timedelta:
+    """While a pod is on its way its Events are not watched: look often at first, then at a quarter of its age."""
+    return min(max(waited / _LOOK_AGAIN_SHARE, _LOOK_AGAIN_AT_LEAST), _LOOK_AGAIN_AT_MOST)
 
 
 def _status_before(raw: Manifest) -> BackupPolicyStatus:

@@ -18,7 +18,7 @@ def test_missing_crds_end_the_operator_in_words():
     cluster = FakeCluster()
     cluster.served = frozenset({"backuppolicies"})
 
-    with pytest.raises(CrdsMissing, match=r"restorerequests.*kubectl apply --server-side -f crds/"):
+    with pytest.raises(CrdsMissing, match=r"restorerequests.*crds.install=true"):
         asyncio.run(made(cluster).check_crds())
 
 

@@ -1,0 +1,108 @@
+"""The chart: Helm and the API server take it, and the operator gets no right that it does not need."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.controller.charting import CHART, helm, rendered_chart
+from tests.support.kubectl import Namespace
+from tests.support.shell import LocalShell, ProgramFailed
+
+EVERY_VALUE = (
+    "--set=imagePullSecrets[0].name=regcred",
+    "--set=watchNamespaces={default,kube-public}",
+    "--set=priorityClassName=system-cluster-critical",
+    "--set=nodeSelector.disk=ssd",
+    "--set=tolerations[0].operator=Exists",
+    "--set=podAnnotations.note=yes",
+    "--set=podLabels.team=db",
+    "--set=serviceAccount.name=other",
+    "--set=serviceAccount.annotations.note=yes",
+    "--set=worker.imagePullSecrets={regcred}",
+    "--set=worker.priorityClassName=low",
+    "--set=fullnameOverride=backups",
+)
+
+
+def test_helm_finds_no_fault():
+    assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART))
+
+
+@pytest.mark.parametrize("values", [(), EVERY_VALUE], ids=["defaults", "every value"])
+def test_the_api_server_takes_every_object(namespace: Namespace, values: tuple[str, ...]):
+    objects = rendered_chart("--namespace", namespace.name, "--set=crds.install=false", *values)
+
+    kubectl = ("kubectl", "apply", "--server-side", "--dry-run=server", "--filename=-")
+    answer = LocalShell().run(*kubectl, stdin=yaml.safe_dump_all(objects).encode()).decode()
+
+    assert answer.count("serverside-applied (server dry run)") == len(objects)
+
+
+@pytest.mark.parametrize(
+    "value", ["imagee.tag=x", "image.pullPolicy=Sometimes", "operator.workers=0", "worker.scratchSize=many"]
+)
+def test_a_value_that_is_wrong_is_refused(value: str):
+    with pytest.raises(ProgramFailed, match=value.partition(".")[0]):
+        rendered_chart("--set", value)
+
+
+def test_no_rule_names_secrets_or_holds_a_star():
+    rules = [rule for one in rendered_chart() for rule in one.get("rules", [])]
+
+    words = {word for rule in rules for part in rule.values() for word in part}
+    assert rules
+    assert words & {"secrets", "*", "escalate", "impersonate", "delete", "finalizers"} == {"delete"}, "users may delete"
+    ours = [rule for one in rendered_chart() if not one["metadata"]["name"].endswith("-edit") for rule in _rules(one)]
+    assert not any("delete" in rule["verbs"] for rule in ours)
+
+
+def _rules(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(manifest.get("rules", []))
+
+
+def test_the_crds_stay_when_the_release_goes():
+    crds = [one for one in rendered_chart() if one["kind"] == "CustomResourceDefinition"]
+
+    assert [one["metadata"]["annotations"]["helm.sh/resource-policy"] for one in crds] == ["keep", "keep"]
+    assert not [one for one in rendered_chart("--set=crds.install=false") if one["kind"] == crds[0]["kind"]]
+
+
+def test_the_pod_is_restricted(namespace: Namespace):
+    namespace.kubectl("label", "namespace", namespace.name, "pod-security.kubernetes.io/enforce=restricted")
+    (deployment,) = [one for one in rendered_chart("--namespace", namespace.name) if one["kind"] == "Deployment"]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "operator"},
+        "spec": {**deployment["spec"]["template"]["spec"], "serviceAccountName": "default"},
+    }
+
+    answer = namespace.kubectl("apply", "--dry-run=server", "--filename=-", stdin=json.dumps(pod).encode())
+
+    assert "pod/operator created (server dry run)" in answer
+
+
+def test_worker_pods_are_restricted(namespace: Namespace):
+    namespace.kubectl("label", "namespace", namespace.name, "pod-security.kubernetes.io/enforce=restricted")
+    golden = CHART.parents[1] / "tests" / "golden" / "manifests" / "cronjob-everything.yaml"
+    template = yaml.safe_load(golden.read_text())["spec"]["jobTemplate"]["spec"]["template"]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {**template["metadata"], "name": "worker"},
+        "spec": {**template["spec"], "serviceAccountName": "default"},
+    }
+
+    answer = namespace.kubectl("apply", "--dry-run=server", "--filename=-", stdin=json.dumps(pod).encode())
+
+    assert "pod/worker created (server dry run)" in answer
+
+
+def test_the_notes_say_what_to_type_next():
+    place = ("--namespace", "backup-operator", "--set=crds.install=false")
+    notes = helm("install", "notes-of-backup-operator", str(CHART), "--dry-run=client", *place)
+
+    assert "kubectl -n backup-operator rollout status deployment/notes-of-backup-operator" in notes
+    assert "create job --from=cronjob/app-db" in notes
