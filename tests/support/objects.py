@@ -57,9 +57,18 @@ def pod(name: str, container: Mapping[str, Any], volumes: Sequence[Mapping[str, 
     }
 
 
-def postgres_server(name: str = "postgres", *, password_secret: str = "server", tls_secret: str = "") -> list[Manifest]:
-    """A PostgreSQL server and its Service; user postgres, password from the Secret's key `password`."""
-    return [_server(name, "postgres", password_secret, tls_secret), service(name, 5432)]
+def postgres_server(
+    name: str = "postgres", *, password_secret: str = "server", tls_secret: str = "", superuser: str = "postgres"
+) -> list[Manifest]:
+    """A PostgreSQL server and its Service; the superuser's password is the Secret's key `password`."""
+    made = _server(name, "postgres", password_secret, tls_secret)
+    return [with_superuser(made, superuser), service(name, 5432)]
+
+
+def with_superuser(pod_manifest: Manifest, superuser: str) -> Manifest:
+    """The same pod, whose PostgreSQL has a superuser of another name."""
+    pod_manifest["spec"]["containers"][0]["env"] = [{"name": "POSTGRES_SUPERUSER", "value": superuser}]
+    return pod_manifest
 
 
 def redis_server(name: str = "redis", *, password_secret: str = "server", tls_secret: str = "") -> list[Manifest]:

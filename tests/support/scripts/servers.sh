@@ -13,7 +13,7 @@ start_postgres() {
   if [ ! -e /data/postgres/PG_VERSION ]; then
     cat /server/password >/data/postgres-password 2>/dev/null || echo unused >/data/postgres-password
     chmod 0644 /data/postgres-password
-    as postgres "$programs/initdb" --pgdata=/data/postgres --username=postgres --encoding=UTF8 --locale=C.UTF-8 --no-sync \
+    as postgres "$programs/initdb" --pgdata=/data/postgres --username="${POSTGRES_SUPERUSER:-postgres}" --encoding=UTF8 --locale=C.UTF-8 --no-sync \
       --auth-local=trust --auth-host=scram-sha-256 --pwfile=/data/postgres-password >/dev/null
     echo "host all all all scram-sha-256" >>/data/postgres/pg_hba.conf
   fi
