@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 _LOOK_AGAIN_AT_LEAST = timedelta(seconds=5)
 _LOOK_AGAIN_AT_MOST = timedelta(minutes=1)
 _LOOK_AGAIN_SHARE = 4
+_NAMESPACE_GOES = "because it is being terminated"
+"""The API server's words; the policy itself is gone a moment later."""
 _TRY_REFUSED_AGAIN = timedelta(minutes=1)
 _JUST_AFTER = timedelta(seconds=1)
 _KEEPS_ALL = "everything (retention comes with a later release)"
@@ -254,6 +256,6 @@ def _schedule_seen(live: Manifest, now: datetime) -> ScheduleSeen:
 
 
 def _raise_if_it_heals(exc: Refused) -> None:
-    """Raises: the refusal, when it says nothing about our object: overload or a fault of the server."""
-    if exc.status >= 500 or exc.status == 429:
+    """Raises: the refusal, when it says nothing about our object: overload, a fault, or a namespace on its way out."""
+    if exc.status >= 500 or exc.status == 429 or _NAMESPACE_GOES in str(exc):
         raise exc
