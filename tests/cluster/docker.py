@@ -114,10 +114,11 @@ def reach(places: Places) -> Docker:
     if os.geteuid() != 0:
         raise MachineLacks("no Docker daemon answers", hint="start one, or run as root, so that we can start our own")
     with exclusive(own.lock, doing="starting or ending the Docker daemon"):
+        own.run.mkdir(exist_ok=True, mode=0o700)
+        own.users.mkdir(exist_ok=True)
+        (own.users / places.name).write_text(str(places.checkout))  # first, so that `leave` ends a start that failed
         if not _answers(own):
             _start(own, places.cache / "log" / "dockerd.log")
-        own.users.mkdir(exist_ok=True)
-        (own.users / places.name).write_text(str(places.checkout))
     return Docker(own.host)
 
 
@@ -127,7 +128,6 @@ def _answers(own: OwnDaemon) -> bool:
 
 def _start(own: OwnDaemon, log: Path) -> None:
     own.images.mkdir(parents=True, exist_ok=True)
-    own.run.mkdir(exist_ok=True, mode=0o700)
     own.pid_file.unlink(missing_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as sink:
@@ -152,10 +152,11 @@ def _command(own: OwnDaemon) -> list[str]:
 def leave(places: Places) -> None:
     """Gives up our daemon, and ends it when no other checkout uses it; the machine's own is left alone."""
     own = own_daemon(places)
-    if not own.run.exists():
+    mark = own.users / places.name
+    if not mark.exists():
         return
     with exclusive(own.lock, doing="starting or ending the Docker daemon"):
-        (own.users / places.name).unlink(missing_ok=True)
+        mark.unlink()
         others = [file for file in own.users.glob("*") if Path(file.read_text()).is_dir()]
         if others:
             say(f"the Docker daemon stays: {others[0].read_text()} uses it")

@@ -66,6 +66,8 @@ def _kubectl(places: Places, *words: str) -> list[str]:
 
 
 def _settle(places: Places) -> None:
+    # kind itself waits for the control plane only
+    output(_kubectl(places, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=300s"), timeout_seconds=320)
     # the same volumes as on the node of our own: kind's default, hostPath, ignores fsGroup
     output(_kubectl(places, "annotate", "--overwrite", "storageclass/standard", "defaultVolumeType=local"))
     output(
