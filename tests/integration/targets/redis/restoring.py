@@ -1,4 +1,4 @@
-"""Room `tests.integration.targets.redis`: makes backups of real servers and restores them with the target under test."""
+"""Room `tests.integration.targets.redis`: makes backups of real servers and restores them with the target tested."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -113,7 +113,7 @@ def contents(server: RedisServer, databases: range = range(16)) -> dict[tuple[in
 
 def value(client: redis.Redis, key: bytes) -> object:
     """A key's value in a form that does not depend on the server's version."""
-    kind = client.type(key)
+    kind: Any = client.type(key)
     readers = {
         b"string": lambda: client.get(key),
         b"list": lambda: client.lrange(key, 0, -1),
