@@ -13,8 +13,9 @@ from tests.support.readme import README, Block, blocks, with_table
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text()
-CHECKS = {"make", "build", "demo", "environment", "apply", "run", "open"}
-"""`make`, `build`, `demo` and `environment` are checked here; `apply`, `run` and `open` by tests/e2e/test_readme.py."""
+CHECKS = {"make", "build", "demo", "environment", "apply", "run", "open", "worker"}
+"""`make`, `build`, `demo` and `environment` are checked here; `apply`, `run` and `open` by tests/e2e/test_readme.py,
+`worker` by tests/integration/worker/test_by_hand.py."""
 
 
 def test_every_block_says_how_it_is_checked():

@@ -102,7 +102,8 @@ def open_source(order: BackupOrder, workplace: Workplace) -> Source:
     if order.postgres is not None:
         from backup_operator.worker.sources.postgres import PostgresSource
 
-        return PostgresSource(order.postgres, scratch=workplace.scratch)
+        application = f"backup-operator {order.policy.namespace}/{order.policy.name}"
+        return PostgresSource(order.postgres, scratch=workplace.scratch, application=application)
     if order.redis is not None:
         from backup_operator.worker.sources.redis import RedisSource
 

@@ -3,7 +3,7 @@
     backup-worker run --order /etc/backup-operator/order/order.json
 
 reads an order, does it, writes the report and exits with a code of `contract.exits`. One of the two places that catch
-every exception: whatever happens, a report is written.
+every exception: whatever happens, a report is written. The verbs of `worker.by_hand` need no order.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from backup_operator.contract.report import Report
 from backup_operator.worker.account import Account
 from backup_operator.worker.alarms import stopped_from_outside
 from backup_operator.worker.backup import back_up
+from backup_operator.worker.by_hand import act_by_hand, add_verbs
 from backup_operator.worker.errors import OrderInvalid, WorkerError
 from backup_operator.worker.inventory import take_inventory
 from backup_operator.worker.log import fields, set_up_logging
@@ -36,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns: the exit code."""
     arguments = _parser().parse_args(argv)
     set_up_logging()
+    if arguments.verb != "run":
+        return int(act_by_hand(arguments, Workplace()))
     report = run(arguments.order, Workplace())
     _tell(report)
     _deliver(report, arguments.report)
@@ -113,7 +116,7 @@ def _deliver(report: Report, destination: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="backup-worker",
-        description="Does one order of the backup operator and reports how it went.",
+        description="Does one order of the backup operator, or opens a store by hand.",
         epilog="example: backup-worker run --order order.json --report report.json",
     )
     parser.add_argument("--version", action="version", version=f"backup-worker {__version__}")
@@ -126,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         default=Path("/dev/termination-log"),
         help="where the report goes (default: the pod's termination message)",
     )
+    add_verbs(verbs)
     return parser
 
 

@@ -58,23 +58,33 @@ def postgres():
         yield server
 
 
+def _bench(directory: Path, **source) -> Bench:
+    ((kind, options),) = source.items()
+    (directory / "volume").mkdir()
+    (directory / "url").write_text(options.pop("url"))
+    (directory / "key").write_text(PASSPHRASE)
+    order = {
+        "policy": {"namespace": "ns", "name": "app", "spec_digest": "digest"},
+        kind: {"url": {"path": str(directory / "url"), "described": "key URL of Secret ns/app"}} | options,
+        "passphrase": {"path": str(directory / "key"), "described": "key KEY of Secret ns/app"},
+        "store": {"mount": str(directory / "volume"), "path": "ns/app", "described": "claim ns/backups"},
+        "deadline": "PT2M",
+        "store_lock_timeout": "PT1S",
+    }
+    return Bench(directory, order)
+
+
+@pytest.fixture(scope="session")
+def make_bench():
+    """Builds a bench in a directory for a source, for example `make_bench(tmp, postgres={"url": "postgresql://…"})`."""
+    return _bench
+
+
 @pytest.fixture
 def bench(tmp_path):
-    """Builds a bench for a source, for example `bench(postgres={"url": "postgresql://…"})`."""
+    """The same in this test's own directory."""
 
     def build(**source) -> Bench:
-        ((kind, options),) = source.items()
-        (tmp_path / "volume").mkdir()
-        (tmp_path / "url").write_text(options.pop("url"))
-        (tmp_path / "key").write_text(PASSPHRASE)
-        order = {
-            "policy": {"namespace": "ns", "name": "app", "spec_digest": "digest"},
-            kind: {"url": {"path": str(tmp_path / "url"), "described": "key URL of Secret ns/app"}} | options,
-            "passphrase": {"path": str(tmp_path / "key"), "described": "key KEY of Secret ns/app"},
-            "store": {"mount": str(tmp_path / "volume"), "path": "ns/app", "described": "claim ns/backups"},
-            "deadline": "PT2M",
-            "store_lock_timeout": "PT1S",
-        }
-        return Bench(tmp_path, order)
+        return _bench(tmp_path, **source)
 
     return build

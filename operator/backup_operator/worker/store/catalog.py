@@ -99,10 +99,17 @@ class CatalogReading:
 
     def catalog(self) -> Catalog:
         """The reading as a report carries it."""
+        return self._catalog(LISTED_BACKUPS)
+
+    def catalog_of_all(self) -> Catalog:
+        """The same with every backup, for a person's own programs."""
+        return self._catalog(len(self.entries))
+
+    def _catalog(self, listed: int) -> Catalog:
         return Catalog(
             count=len(self.entries),
             oldest_at=self.entries[-1].started_at if self.entries else None,
-            backups=tuple(run.line() for run in self.entries[:LISTED_BACKUPS]),
+            backups=tuple(run.line() for run in self.entries[:listed]),
         )
 
     def warnings(self) -> tuple[str, ...]:

@@ -1,0 +1,208 @@
+"""Room `worker`: what a person types when the cluster is gone: list, verify and open; called by `worker.cli`.
+
+    backup-worker list   --store DIR --passphrase-file FILE
+    backup-worker verify --store DIR --passphrase-file FILE [RUN …]
+    backup-worker open   --store DIR --passphrase-file FILE RUN --output FILE
+
+They only read the store. Answers go to stdout, all else to stderr; the exit code is 0 or, for a failure, 20.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+from backup_operator.contract.exits import Exit
+from backup_operator.contract.order import SecretFile
+from backup_operator.contract.restore import Selection
+from backup_operator.vocabulary.reasons import Reason
+from backup_operator.worker.errors import TargetError, WorkerError
+from backup_operator.worker.keys import Keys, keys_for_reading
+from backup_operator.worker.log import fields
+from backup_operator.worker.opening import StoredArtifact, choose, opened
+from backup_operator.worker.progress import Progress
+from backup_operator.worker.store.catalog import CatalogReading, ListedRun, read_catalog
+from backup_operator.worker.store.directory import Store
+from backup_operator.worker.store.entry import Entry
+from backup_operator.worker.store.layout import open_store
+from backup_operator.worker.workplace import Workplace
+
+_LOG = logging.getLogger(__name__)
+_INTERVAL = timedelta(seconds=5)
+_MANY_BYTES = 1 << 20
+
+
+def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add list, verify and open to the command line; each sets `act`."""
+    verb = _verb(verbs, "list", "say what a store holds", "list --store /backups/prod/app-db --passphrase-file key")
+    verb.add_argument("--json", action="store_true", help="as JSON, for a program")
+    verb.set_defaults(act=_list)
+    verb = _verb(verbs, "verify", "read backups to their last byte", "verify --store … --passphrase-file key latest")
+    verb.add_argument("runs", nargs="*", metavar="RUN", help="names of runs, or `latest` (default: every backup)")
+    verb.set_defaults(act=_verify)
+    example = "open --store … --passphrase-file key backup_20231201_020000 --output app.sql"
+    verb = _verb(verbs, "open", "verify a backup, then write its plaintext", example)
+    verb.add_argument("run", metavar="RUN", help="name of a run, or `latest`")
+    verb.add_argument("--artifact", help="file of the run to open (default: its first)")
+    verb.add_argument("--output", type=Path, help="a new file (default: stdout)")
+    verb.set_defaults(act=_open)
+
+
+def _verb(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, purpose: str, example: str
+) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(name, help=purpose, description=purpose, epilog=f"example: backup-worker {example}")
+    parser.add_argument("--store", type=Path, required=True, help="directory of the store: where RECOVER.md lies")
+    parser.add_argument(
+        "--passphrase-file", type=Path, required=True, help="file with the passphrase on its first line"
+    )
+    return parser
+
+
+@dataclass(frozen=True)
+class _Desk:
+    """An open store and its keys."""
+
+    store: Store
+    keys: Keys
+    workplace: Workplace
+
+    def progress(self, step: str) -> Progress:
+        return Progress(step, interval=_INTERVAL, clock=self.workplace.clock)
+
+
+def act_by_hand(arguments: argparse.Namespace, workplace: Workplace) -> Exit:
+    """Do what the person typed. Returns: OK or FINAL; failures are told on stderr as message, detail, hint."""
+    act: Callable[[argparse.Namespace, _Desk], Exit] = arguments.act
+    try:
+        with _desk(arguments, workplace) as desk:
+            return act(arguments, desk)
+    except WorkerError as error:
+        _tell(error)
+        return Exit.FINAL  # a person is there already: nothing tries again
+
+
+@contextmanager
+def _desk(arguments: argparse.Namespace, workplace: Workplace) -> Iterator[_Desk]:
+    file: Path = arguments.passphrase_file
+    hint = "write the passphrase on the first line of a file and name it with --passphrase-file"
+    keys = keys_for_reading(SecretFile(path=str(file), described=f"the passphrase file {file}", command=hint))
+    directory: Path = arguments.store.absolute()
+    with open_store(directory.parent, directory.name, described=str(directory), create=False) as store:
+        yield _Desk(store, keys, workplace)
+
+
+def _list(arguments: argparse.Namespace, desk: _Desk) -> Exit:
+    reading = read_catalog(desk.store, desk.keys.entries)
+    sys.stdout.write(reading.catalog_of_all().model_dump_json() + "\n" if arguments.json else _table(reading))
+    for warning in reading.warnings():
+        _LOG.warning(warning)
+    return Exit.OK
+
+
+def _table(reading: CatalogReading) -> str:
+    lines = [f"{'NAME':<24}{'STARTED (UTC)':<22}{'BYTES':>15}{'ROWS OR KEYS':>15}  FILES"]
+    lines += [_line(run) for run in reading.entries]
+    return "\n".join(lines if reading.entries else ["no backup"]) + "\n"
+
+
+def _line(run: ListedRun) -> str:
+    counted = run.rows if run.rows is not None else run.keys if run.keys is not None else "-"
+    files = " ".join(artifact.name for artifact in run.artifacts)
+    return f"{run.name:<24}{run.started_at:%Y-%m-%d %H:%M:%S}   {run.size_bytes:>15}{counted:>15}  {files}"
+
+
+def _verify(arguments: argparse.Namespace, desk: _Desk) -> Exit:
+    """Every named run, the others too when one is bad; the worst exit code."""
+    runs = arguments.runs or [run.name for run in read_catalog(desk.store, desk.keys.entries).entries]
+    if not runs:
+        raise TargetError(Reason.BACKUP_NOT_FOUND, f"{desk.store.directory} holds no backup that can be opened")
+    return max(_verify_run(run, desk) for run in runs)
+
+
+def _verify_run(run: str, desk: _Desk) -> Exit:
+    try:
+        entry = choose(desk.store, desk.keys, _selection(run))
+        with opened(desk.store, entry, desk.keys) as artifacts:
+            for artifact in artifacts:
+                artifact.verify(desk.progress(f"verify {artifact.record.name}"))
+    except WorkerError as error:
+        sys.stdout.write(f"{run}: BAD: {error.message}\n")
+        _tell(error)
+        return Exit.FINAL
+    sys.stdout.write(f"{entry.run}: good, {_counted(entry)}, {entry.stored_bytes} bytes\n")
+    return Exit.OK
+
+
+def _counted(entry: Entry) -> str:
+    return f"{entry.rows} rows" if entry.rows is not None else f"{entry.keys} keys"
+
+
+def _open(arguments: argparse.Namespace, desk: _Desk) -> Exit:
+    if arguments.output is None and sys.stdout.isatty():
+        raise TargetError(
+            Reason.TARGET_UNSUITABLE, "a database does not go to a terminal", hint="Name a file with --output, or pipe."
+        )
+    entry = choose(desk.store, desk.keys, _selection(arguments.run))
+    with opened(desk.store, entry, desk.keys) as artifacts:
+        artifact = _named(artifacts, arguments.artifact)
+        artifact.verify(desk.progress(f"verify {artifact.record.name}"))
+        with _output(arguments.output) as output:
+            _copy(artifact, output)
+    where = arguments.output or "stdout"
+    _LOG.info("opened", extra=fields(file=artifact.record.name, bytes=artifact.record.plain_bytes, to=where))
+    return Exit.OK
+
+
+def _named(artifacts: tuple[StoredArtifact, ...], name: str | None) -> StoredArtifact:
+    found = next((artifact for artifact in artifacts if name in (None, artifact.record.name)), None)
+    if found is None:
+        there = ", ".join(artifact.record.name for artifact in artifacts)
+        raise TargetError(Reason.BACKUP_NOT_FOUND, f"the run has no file {name}", detail=f"it has {there}")
+    return found
+
+
+def _selection(run: str) -> Selection:
+    return Selection(latest=True) if run == "latest" else Selection(name=run)
+
+
+@contextmanager
+def _output(path: Path | None) -> Iterator[BinaryIO]:
+    """Where the plaintext goes: stdout, or a new file that only its owner may read and that is there whole or not."""
+    if path is None:
+        yield sys.stdout.buffer
+        return
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as exc:
+        hint = "Name a file that does not exist, in a directory that does."
+        raise TargetError(Reason.TARGET_EXISTS, f"{path} cannot be made: {exc.strerror}", hint=hint) from exc
+    try:
+        with os.fdopen(descriptor, "wb", buffering=_MANY_BYTES) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _copy(artifact: StoredArtifact, output: BinaryIO) -> None:
+    try:
+        with artifact.plaintext() as blocks:
+            for block in blocks:
+                output.write(block)
+        output.flush()
+    except OSError as exc:
+        message = f"the plaintext could not be written: {exc.strerror}"
+        raise TargetError(Reason.STORAGE_FULL, message, hint="See `df -h`, and name another --output.") from exc
+
+
+def _tell(error: WorkerError) -> None:
+    _LOG.error(error.message, extra=fields(reason=error.reason, detail=error.detail, hint=error.hint))
