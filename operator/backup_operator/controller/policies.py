@@ -13,7 +13,17 @@ from pydantic import ValidationError
 from backup_operator.api.backuppolicy import BackupPolicy, BackupPolicyStatus, status_in
 from backup_operator.api.meta import API_VERSION, Metadata
 from backup_operator.controller.announce import announce
-from backup_operator.controller.cluster import CRONJOBS, JOBS, POLICIES, AlreadyExists, Cluster, Key, Manifest, Refused
+from backup_operator.controller.cluster import (
+    CRONJOBS,
+    JOBS,
+    POLICIES,
+    AlreadyExists,
+    Cluster,
+    Key,
+    Manifest,
+    Refused,
+    key_of,
+)
 from backup_operator.controller.memory import Memory, writes_where_it_wants
 from backup_operator.controller.observe import Observation, observe
 from backup_operator.controller.queue import RetryLater
@@ -78,7 +88,7 @@ class Policies:
         self._memory = memory
         self._mark = mark
         self._clock = clock
-        self._applied: dict[str, tuple[Manifest, str]] = {}
+        self._applied: dict[Key, tuple[Manifest, str]] = {}
 
     async def reconcile(self, key: Key) -> timedelta | None:
         """Bring the cluster to what the policy wants and the status to what is; the pause until the next look.
@@ -107,6 +117,7 @@ class Policies:
     def _forget(self, key: Key) -> None:
         """Drop the policy; one that waited for its path gets its turn."""
         self._memory.forget_policy(key)
+        self._applied.pop(Key(key.namespace, cronjob_name(key.name)), None)
         self._mark_neighbours(key)
 
     def _mark_neighbours(self, key: Key) -> None:
@@ -144,13 +155,12 @@ class Policies:
         """The CronJob as wanted; sent only when something differs that sending can change."""
         if live is not None and is_as_wanted(live, wanted):
             return live
-        uid = "" if live is None else live["metadata"]["uid"]
-        if live is not None and self._applied.get(uid) == (wanted, live["metadata"]["resourceVersion"]):
+        key = key_of(wanted)
+        if live is not None and self._applied.get(key) == (wanted, live["metadata"]["resourceVersion"]):
             return live
         applied = await self._cluster.apply(CRONJOBS, wanted)
-        metadata = applied["metadata"]
-        self._applied[metadata["uid"]] = (wanted, metadata["resourceVersion"])
-        log.info("cronjob applied", extra={"cronjob": metadata["name"], "namespace": metadata["namespace"]})
+        self._applied[key] = (wanted, applied["metadata"]["resourceVersion"])
+        log.info("cronjob applied", extra={"cronjob": key.name, "namespace": key.namespace})
         return applied
 
     async def _read_store_if_unknown(self, case: _Case, seen: Observation, after: BackupPolicyStatus) -> bool:
