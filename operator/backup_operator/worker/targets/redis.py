@@ -38,12 +38,13 @@ from backup_operator.worker.targets.redis_survey import (
     is_older_than_7,
     obstacles_of,
     of_forbidden,
+    of_pod_memory,
     of_unknown,
     overwritten,
     plan_lines,
 )
 from backup_operator.worker.targets.redis_throwaway import UNTOUCHED, ThrowAwayServer
-from backup_operator.worker.targets.redis_write import Writing, keys_of, libraries_to_load, undo_command
+from backup_operator.worker.targets.redis_write import Writing, keys_of, libraries_to_load, require_alone, undo_command
 
 _LEAST_COMMANDS = "+ping +info +select +exists +time +multi +exec +discard"
 
@@ -92,6 +93,8 @@ class RedisTarget:
         """Load, then write, then count. Raises: TargetError; nothing is written before everything is loaded."""
         self._require_confirmed()
         backup = redis_backup(artifacts)
+        if too_large := of_pod_memory(backup, self._memory_limit_bytes):
+            raise too_large.error()
         step("load")
         with self._loaded(backup) as server:
             expired = self._require_recorded(server, backup)
@@ -240,6 +243,7 @@ class RedisTarget:
         data_bytes: int,
     ) -> Surveyed:
         """Look again, right before the first write, and with what is known now. Raises: TargetError."""
+        require_alone(pipeline, self._url)
         surveyed = self._look(pipeline, expected)
         found = obstacles_of(surveyed, self._order, backup, None)
         if too_full := full_target(surveyed, self._order, data_bytes):

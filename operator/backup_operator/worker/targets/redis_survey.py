@@ -84,7 +84,7 @@ def obstacles_of(
         _of_content(surveyed, order),
         *_of_permissions(surveyed, order),
         _of_database(surveyed, backup),
-        _of_pod_memory(backup, limit_bytes),
+        of_pod_memory(backup, limit_bytes),
         _of_target_memory(surveyed, order, backup),
     ]
     return [obstacle for obstacle in found if obstacle is not None]
@@ -241,7 +241,8 @@ def _of_database(surveyed: Surveyed, backup: Backup) -> Obstacle | None:
     )
 
 
-def _of_pod_memory(backup: Backup, limit_bytes: int | None) -> Obstacle | None:
+def of_pod_memory(backup: Backup, limit_bytes: int | None) -> Obstacle | None:
+    """The obstacle that the throw-away server would not fit into the pod."""
     if limit_bytes is None or backup.memory_bytes is None:
         return None
     needed = backup.memory_bytes + _THROWAWAY_OVERHEAD_BYTES
@@ -290,8 +291,9 @@ def _target_line(surveyed: Surveyed) -> str:
     tls = "without TLS" if not url.uses_tls else "over TLS"
     if url.uses_tls and not url.checks_certificate:
         tls = "over TLS, whose certificate is not checked"
-    where = f"database {url.database} of it" if url.database is not None else "it"
-    holds = described(surveyed.keys)
+    where, holds = "it", described(surveyed.keys)
+    if url.database is not None:
+        where, holds = f"database {url.database} of it", holds.removesuffix(f" in database {url.database}")
     return f"The target is {facts['product']} {facts['version']} at {url.place}, {tls}; {where} holds {holds}."
 
 

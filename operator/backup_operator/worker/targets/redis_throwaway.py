@@ -83,7 +83,7 @@ class ThrowAwayServer:
         (self.directory / "conf").write_text(settings)
         try:
             self._program = Program(
-                [self._redis_server, "conf"],
+                _ending_with_us(self._redis_server, "conf"),
                 environment=_ENVIRONMENT,
                 reads_stdout=False,
                 working_directory=self.directory,
@@ -264,6 +264,16 @@ class ThrowAwayServer:
         text = self._log()
         lines = [line for line in text.splitlines() if " # " in line] or text.splitlines()
         return " / ".join(line.partition(" # ")[2] or line for line in lines[-3:])
+
+
+def _ending_with_us(program: str, *arguments: str) -> list[str]:
+    """The command, to be killed with our process even when that is killed itself, where util-linux is there."""
+    found = shutil.which(program)
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
+    setpriv = shutil.which("setpriv")
+    prefix = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
+    return [*prefix, found, *arguments]
 
 
 def _begins_like_an_aof(head: bytes) -> bool:

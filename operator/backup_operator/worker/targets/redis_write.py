@@ -19,6 +19,7 @@ from backup_operator.worker.targets.redis_merge import Merge, Merged
 from backup_operator.worker.targets.redis_pipeline import Pipeline, Reply, encoded
 from backup_operator.worker.targets.redis_survey import Obstacle, cli
 
+_CONNECTION_NAME = b"backup-operator-restore"
 _SAFETY_HINT = "Apply the RestoreRequest of status.safetyBackup: it brings back what the target held before."
 
 
@@ -145,6 +146,26 @@ def libraries_to_load(
             f"{cli(url)} FUNCTION DELETE {different[0]}",
         ).error()
     return missing
+
+
+def require_alone(pipeline: Pipeline, url: RedisUrl) -> None:
+    """Mark our connection as a restore's, and refuse when another is marked so. Raises: TargetError.
+
+    Both of two that begin together may be refused, never neither. A user who may not use CLIENT is not held up.
+    """
+    named = pipeline.ask([encoded("CLIENT", "SETNAME", _CONNECTION_NAME)], 1)
+    ours, listed = pipeline.ask([encoded("CLIENT", "ID"), encoded("CLIENT", "LIST")], 2)
+    if named != [b"OK"] or not isinstance(listed, bytes) or not isinstance(ours, int):
+        return
+    lines = [line.split() for line in listed.splitlines()]
+    others = [line for line in lines if b"name=" + _CONNECTION_NAME in line and b"id=%d" % ours not in line]
+    if others:
+        address = next((word[5:].decode() for word in others[0] if word.startswith(b"addr=")), "?")
+        raise Obstacle(
+            Reason.TARGET_IN_USE,
+            f"another restore is writing to {url.place}, from {address}",
+            f"Wait for its end: {cli(url)} CLIENT LIST",
+        ).error()
 
 
 def _target_libraries(pipeline: Pipeline, url: RedisUrl) -> dict[str, bytes]:

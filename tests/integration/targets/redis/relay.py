@@ -30,20 +30,15 @@ class CuttingRelay:
         while True:
             try:
                 client, _address = self._listener.accept()
+            except OSError:
+                return
+            try:
                 server = socket.create_connection(self._target)
             except OSError:
-                if self._listener.fileno() < 0 or not self._target_answers():
-                    return
+                client.close()
                 continue
             threading.Thread(target=self._pass_on, args=(client, server), daemon=True).start()
             threading.Thread(target=_copy, args=(server, client), daemon=True).start()
-
-    def _target_answers(self) -> bool:
-        try:
-            socket.create_connection(self._target).close()
-        except OSError:
-            return False
-        return True
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
         sent = 0

@@ -1,6 +1,8 @@
 """Restores that cannot begin leave the target untouched; those that stop in the middle say how far they came."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -34,6 +36,10 @@ def refused(directory, url, backup, step=lambda _: None, *, confirm="", memory_l
     assert left_behind(directory) == []
     assert not caught.value.retryable
     return caught.value
+
+
+def servers_in(directory):
+    return [name for name in left_behind(directory) if name.startswith("process")]
 
 
 def test_a_stream_that_breaks_leaves_the_target_untouched(tmp_path, plain):
@@ -261,6 +267,47 @@ def test_a_user_without_transactions_restores_where_nothing_is_merged(tmp_path, 
     assert len(merge) == 1
     assert "refuses MULTI" in merge[0]
     assert applied.counts == {"db0": KEYS}
+
+
+def test_two_restores_into_one_server_do_not_overlap(tmp_path, plain):
+    backup = backup_of(tmp_path, plain.url())
+    second: list[TargetError] = []
+
+    def begin_another(step: str) -> None:
+        if step == "write":
+            (tmp_path / "other").mkdir()
+            merge = {"strategy": RedisStrategy.MERGE, "confirm": "127.0.0.1/all"}
+            second.append(refused(tmp_path / "other", server.url(), backup, **merge))
+
+    with RedisServer() as server:
+        applied = target(tmp_path, server.url()).apply([backup], begin_another)
+
+    assert [found.reason for found in second] == [Reason.TARGET_IN_USE]
+    assert second[0].message.startswith(f"another restore is writing to 127.0.0.1:{server.port}, from 127.0.0.1:")
+    assert applied.counts == {"db0": KEYS}
+
+
+def test_the_throw_away_server_ends_with_a_worker_that_is_killed(tmp_path, plain):
+    (tmp_path / "scratch").mkdir()
+    with backup_of(tmp_path, plain.url()).open() as chunks:
+        (tmp_path / "rdb").write_bytes(b"".join(chunks))
+    script = (
+        "import sys; from pathlib import Path; from tests.integration.targets.redis.restoring import artifact;"
+        "from backup_operator.worker.targets.redis_throwaway import ThrowAwayServer;"
+        "server = ThrowAwayServer('redis-server', Path(sys.argv[2]), highest_database=0);"
+        "server.load(artifact(Path(sys.argv[1]).read_bytes())); print('loaded', flush=True); sys.stdin.read()"
+    )
+    argv = [sys.executable, "-c", script, str(tmp_path / "rdb"), str(tmp_path / "scratch")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == b"loaded\n"
+        assert len(servers_in(tmp_path)) == 1
+        worker.kill()
+
+    wait_until(
+        lambda: not any(name.startswith("process") for name in left_behind(tmp_path)),
+        "the end of the throw-away server",
+    )
 
 
 def test_a_replica_is_refused_and_its_master_named(tmp_path, plain):

@@ -117,7 +117,7 @@ def test_a_plan_reads_like_a_page():
     assert plan_lines(surveyed, order, backup, 512 * MIB) == (
         "The backup is redis_20260102_030405.rdb.gz.gpg, 40.0 MiB of Redis 8.0.2: "
         "5 keys in database 0 and 200,000 in database 4.",
-        "The target is Redis 7.2.4 at cache:6379, over TLS; database 4 of it holds 3 keys in database 4.",
+        "The target is Redis 7.2.4 at cache:6379, over TLS; database 4 of it holds 3 keys.",
         "The backup is loaded into a throw-away redis-server in the pod, which takes about 97.0 MiB of the 512.0 MiB "
         "that the pod may use, and its keys are counted there.",
         "The URL says /4: only that database's keys are restored, and no other is touched. "
