@@ -25,18 +25,21 @@ from backup_operator.worker.targets.base import Applied, RestoredArtifact, Targe
 from backup_operator.worker.targets.postgres_build import Terms, codec_of, main_of
 from backup_operator.worker.targets.postgres_contents import BackupContents, read_contents
 from backup_operator.worker.targets.postgres_faults import UNTOUCHED, stating, with_state
+from backup_operator.worker.targets.postgres_in_place import restore_in_place, survey_in_place
 from backup_operator.worker.targets.postgres_names import with_suffix
 from backup_operator.worker.targets.postgres_new_database import restore_new_database, survey_new_database
 from backup_operator.worker.targets.postgres_programs import sql_of
+from backup_operator.worker.targets.postgres_replace import Replacement
 from backup_operator.worker.targets.postgres_roles_plan import RolesPlan, plan_roles
 from backup_operator.worker.targets.postgres_site import (
     APPLICATION,
     Site,
     connect_beside,
-    exclusive,
     read_target_server,
     server_identity,
     stamp,
+    take_lock,
+    with_parameters,
 )
 from backup_operator.worker.targets.postgres_survey import (
     Draft,
@@ -58,6 +61,7 @@ class _Surveyed:
     contents: BackupContents
     roles: RolesPlan
     draft: Draft
+    replacement: Replacement | None = None
 
 
 class PostgresTarget:
@@ -82,7 +86,7 @@ class PostgresTarget:
 
     def survey(self, artifacts: Sequence[RestoredArtifact]) -> TargetPlan:
         """Connect and look; writes nothing. Raises: TargetError, SecretMissing."""
-        if self._order.strategy is not PostgresStrategy.NEW_DATABASE:
+        if self._order.strategy is PostgresStrategy.SWAP_DATABASE:
             raise TargetError(
                 Reason.NOT_YET_SUPPORTED,
                 f"The strategy {self._order.strategy} is not built yet. {UNTOUCHED}",
@@ -90,7 +94,7 @@ class PostgresTarget:
             )
         login = self._make_login()
         with stating(UNTOUCHED, login.place):
-            beside, connection = connect_beside(login, self._avoided(login))
+            beside, connection = self._connect(login)
             try:
                 site = self._site(beside, login.place.database, connection)
                 self._surveyed = self._look(site, connection, artifacts)
@@ -119,7 +123,9 @@ class PostgresTarget:
         with ExitStack() as stack:
             with stating(UNTOUCHED, site.login.place):
                 holder = stack.enter_context(site.connected())
-                stack.enter_context(exclusive(holder, site.database))
+                take_lock(holder, site.database)
+            if surveyed.replacement is not None:
+                return restore_in_place(site, artifacts, surveyed.contents, surveyed.replacement, terms, step)
             return restore_new_database(site, artifacts, terms, step)
 
     def close(self) -> None:
@@ -139,11 +145,13 @@ class PostgresTarget:
             raise with_state(exc, UNTOUCHED) from exc
         return login
 
-    def _avoided(self, login: Login) -> str | None:
-        """The database that no connection may stay in."""
-        if self._order.strategy is PostgresStrategy.SWAP_DATABASE:
-            return self._order.database or login.place.database
-        return None
+    def _connect(self, login: Login) -> tuple[Login, psycopg.Connection]:
+        """Into the database that is replaced in place; else into one that is neither made nor renamed."""
+        database = self._order.database or login.place.database
+        if self._order.strategy is PostgresStrategy.IN_PLACE:
+            into = with_parameters(login, dbname=database)
+            return into, into.connect()
+        return connect_beside(login, database if self._order.strategy is PostgresStrategy.SWAP_DATABASE else None)
 
     def _site(self, login: Login, url_database: str, connection: psycopg.Connection) -> Site:
         at = self._now()
@@ -171,10 +179,16 @@ class PostgresTarget:
             contents = read_contents(chunks, codec_of(main))
         check_contents(draft, contents)
         check_extensions(draft, connection, contents)
-        roles = plan_roles(connection, contents.owners, contents.grantees, self._roles_in_globals(site, artifacts))
+        replacement = None
+        if self._order.strategy is PostgresStrategy.IN_PLACE:
+            replacement = survey_in_place(draft, site, connection, contents)
+        else:
+            survey_new_database(draft, site, connection, main)
+        foreign = [(each.kind, each.key[2]) for each in replacement.foreign] if replacement else []
+        needed = contents.roles_without(foreign)
+        roles = plan_roles(connection, needed.owners, needed.grantees, self._roles_in_globals(site, artifacts))
         check_roles(draft, roles, leave_out=self._order.missing_roles is MissingRoles.LEAVE_OUT)
-        survey_new_database(draft, site, connection, main)
-        return _Surveyed(site, contents, roles, draft)
+        return _Surveyed(site, contents, roles, draft, replacement)
 
     def _roles_in_globals(self, site: Site, artifacts: Sequence[RestoredArtifact]) -> list[str]:
         """The roles that this restore makes first."""

@@ -4,12 +4,12 @@ Names are kept as the dump writes them: the server that is asked about them late
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from backup_operator.worker.errors import TargetError
 from backup_operator.worker.targets.postgres_rewrite import Rewriter
-from backup_operator.worker.targets.postgres_roles import roles_of
+from backup_operator.worker.targets.postgres_roles import RolesOf, roles_of
 from backup_operator.worker.targets.postgres_statements import CopyBegin, PsqlCommand, Statement, parts_of
 
 _NAME = rb'(?:"(?:[^"]|"")*+"|[^\s"().;,]++)'
@@ -28,9 +28,20 @@ _SIGNATURE = re.compile(
 _CONSTRAINT = re.compile(rb"ALTER TABLE .* ADD CONSTRAINT .* (?:PRIMARY KEY|UNIQUE|EXCLUDE)\b", re.DOTALL)
 _LARGE_OBJECT = re.compile(rb"SELECT pg_catalog\.lo_create\('\d+'\);\Z")
 _WATCHER = re.compile(rb"CREATE (?:CONSTRAINT )?(?:TRIGGER|RULE) |ALTER TABLE .* ATTACH PARTITION ", re.DOTALL)
+ABOUT = re.compile(
+    rb"(CREATE|ALTER|COMMENT ON|(?:GRANT|REVOKE) [A-Z, ]+? ON) (?:TRUSTED |PROCEDURAL )*"
+    rb"(SCHEMA|EXTENSION|LANGUAGE|FOREIGN DATA WRAPPER|SERVER|PUBLICATION|EVENT TRIGGER) (?:IF NOT EXISTS )?("
+    + _NAME
+    + rb")"
+)
+"""Statements about objects that stand by themselves, which a restore may leave alone: verb, kind, name."""
 _LOCKS_OF_A_TABLE = 3
 """A table, its TOAST table and that one's index."""
 _ENOUGH_OF_A_STATEMENT_BYTES = 4096
+
+
+Standalone = tuple[str, str]
+"""Kind and name, unquoted."""
 
 
 @dataclass(frozen=True)
@@ -48,21 +59,23 @@ class BackupContents:
     created: list[Created] = field(default_factory=list)
     signatures: list[Created] = field(default_factory=list)
     """Functions, procedures, aggregates and operators with their arguments."""
-    owners: set[str] = field(default_factory=set)
-    grantees: set[str] = field(default_factory=set)
+    roles: list[tuple[Standalone | None, RolesOf]] = field(default_factory=list)
+    """The roles of its statements, and what these are about where that may be left alone; each once."""
     tables_with_rows: list[str] = field(default_factory=list)
     locks: int = 0
     """Locks that making it takes within one transaction."""
     large_objects: int = 0
+    seen_roles: set[tuple[Standalone | None, RolesOf]] = field(default_factory=set)
     watches_rows: bool = False
     """Whether it holds triggers, rules or partitions, for which it matters that all rows are in first."""
     beyond: str = ""
     """Why it cannot be restored at all: a psql command, or a statement that reaches beyond one database."""
 
-    @property
-    def roles(self) -> set[str]:
-        """Every role that it names."""
-        return self.owners | self.grantees
+    def roles_without(self, left_alone: Collection[Standalone]) -> RolesOf:
+        """The roles that it needs when these objects are left alone."""
+        needed = [roles for about, roles in self.roles if about not in left_alone]
+        owners = frozenset[str]().union(*(each.owners for each in needed))
+        return RolesOf(owners, frozenset[str]().union(*(each.grantees for each in needed)))
 
     def names_of(self, *kinds: str) -> list[str]:
         """The names of the objects of these kinds, in order, each once."""
@@ -96,9 +109,7 @@ def _judge(contents: BackupContents, judge: Rewriter, text: bytes) -> None:
 
 
 def _note(contents: BackupContents, text: bytes, codec: str) -> None:
-    roles = roles_of(text)
-    contents.owners |= roles.owners
-    contents.grantees |= roles.grantees
+    _note_roles(contents, text, codec)
     head = text[:_ENOUGH_OF_A_STATEMENT_BYTES]
     contents.watches_rows = contents.watches_rows or _WATCHER.match(head) is not None
     created = _CREATE.match(head)
@@ -112,6 +123,24 @@ def _note(contents: BackupContents, text: bytes, codec: str) -> None:
     elif _LARGE_OBJECT.match(head):
         contents.large_objects += 1
         contents.locks += 1
+
+
+def _note_roles(contents: BackupContents, text: bytes, codec: str) -> None:
+    roles = roles_of(text)
+    if roles.all:
+        noted = (standalone_of(text, codec), roles)
+        if noted not in contents.seen_roles:
+            contents.seen_roles.add(noted)
+            contents.roles.append(noted)
+
+
+def standalone_of(statement: bytes, codec: str) -> Standalone | None:
+    """The object that a statement is about, where it is one that a restore may leave alone."""
+    found = ABOUT.match(statement)
+    if found is None:
+        return None
+    name = found[3].decode(codec, "backslashreplace")
+    return found[2].decode(), name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
 def _note_created(contents: BackupContents, kind: str, name: str) -> None:

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import TargetError
@@ -40,6 +41,14 @@ _HARMLESS_COMMANDS = (b"\\restrict", b"\\unrestrict")
 _SHOWN_CHARACTERS = 80
 
 
+class Judge(Protocol):
+    """Another who judges statements."""
+
+    def rewrite(self, statement: bytes) -> bytes | None:
+        """What to send in its place, or None."""
+        ...
+
+
 @dataclass
 class Rewriter:
     """Judges every statement; keeps count of what was left out."""
@@ -50,6 +59,8 @@ class Rewriter:
     unassignable_roles: frozenset[str] = frozenset()
     """Roles that are there, but that ours may not act for: their ownership is left out, grants to them are not."""
     in_one_transaction: bool = False
+    standing: Judge | None = None
+    """Where objects of the backup are there already: what their statements become."""
     skipped_settings: set[str] = field(default_factory=set)
     left_out: Counter[str] = field(default_factory=Counter)
     """Statements left out, by role."""
@@ -61,7 +72,8 @@ class Rewriter:
             raise _beyond(statement)
         if self._setting_is_left_out(statement) or self._transaction_is_left_out(statement):
             return None
-        return self._for_roles(statement)
+        sent = self._for_roles(statement)
+        return sent if sent is None or self.standing is None else self.standing.rewrite(sent)
 
     def refuse_command(self, line: bytes) -> None:
         """Nothing for the guards that pg_dump writes itself. Raises: TargetError for any other psql command."""

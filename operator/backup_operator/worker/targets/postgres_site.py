@@ -142,25 +142,20 @@ def connect_beside(login: Login, avoided: str | None) -> tuple[Login, psycopg.Co
     raise missing or SourceError(Reason.DATABASE_MISSING, "The server has no other database to work from.")
 
 
-@contextmanager
-def exclusive(connection: psycopg.Connection, database: str) -> Iterator[None]:
-    """Holds the server's advisory lock for this database, in the database of the connection.
+def take_lock(connection: psycopg.Connection, database: str) -> None:
+    """Take the advisory lock for this database, in the database of the connection, for as long as that is open.
 
     Raises: TargetError TargetInUse when another restore holds it.
     """
-    key = lock_key(database)
-    row = connection.execute("select pg_catalog.pg_try_advisory_lock(%s, %s)", [_LOCK_CLASS, key]).fetchone()
+    row = connection.execute(
+        "select pg_catalog.pg_try_advisory_lock(%s, %s)", [_LOCK_CLASS, lock_key(database)]
+    ).fetchone()
     if row is None or not row[0]:
         raise TargetError(
             Reason.TARGET_IN_USE,
             f"Another restore into the database {database!r} is running; this one has changed nothing.",
             hint="Wait for the other RestoreRequest: kubectl get rr",
         )
-    try:
-        yield
-    finally:
-        if not connection.closed and connection.info.transaction_status is psycopg.pq.TransactionStatus.IDLE:
-            connection.execute("select pg_catalog.pg_advisory_unlock(%s, %s)", [_LOCK_CLASS, key])
 
 
 def lock_key(database: str) -> int:

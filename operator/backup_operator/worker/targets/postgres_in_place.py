@@ -1,0 +1,244 @@
+"""Room `worker.targets`: the strategy InPlace; called by `targets.postgres`.
+
+One transaction holds everything: drops, rows, roles, counts. Its COMMIT is ours, and comes after the verified end of
+the artifact and after the counts agree; a failure before leaves the target as it was, since the server rolls back.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import LiteralString
+
+import psycopg
+
+from backup_operator.vocabulary.reasons import Reason
+from backup_operator.worker.errors import SourceError, TargetError
+from backup_operator.worker.targets.base import Applied, RestoredArtifact
+from backup_operator.worker.targets.postgres_build import Terms, codec_of, main_of
+from backup_operator.worker.targets.postgres_contents import BackupContents
+from backup_operator.worker.targets.postgres_counts import count_rows, refuse_differences
+from backup_operator.worker.targets.postgres_database import read_database
+from backup_operator.worker.targets.postgres_faults import stating
+from backup_operator.worker.targets.postgres_feed import Feeder
+from backup_operator.worker.targets.postgres_inventory import keys_of, names
+from backup_operator.worker.targets.postgres_programs import sql_of
+from backup_operator.worker.targets.postgres_replace import Replacement, drop, plan_replacement, publish_again
+from backup_operator.worker.targets.postgres_rewrite import Rewriter
+from backup_operator.worker.targets.postgres_site import Site
+from backup_operator.worker.targets.postgres_standing import Standing
+from backup_operator.worker.targets.postgres_survey import Draft, check_ours, listed, read_sessions
+
+_HOLDERS: LiteralString = """
+select distinct on (l.pid) l.pid, coalesce(a.usename::text, ''), coalesce(nullif(a.application_name, ''), 'unnamed'),
+       coalesce(a.state, ''), coalesce(extract(epoch from now() - a.xact_start)::int, 0), l.relation::regclass::text
+from pg_locks l join pg_stat_activity a on a.pid = l.pid
+where l.granted and l.locktype = 'relation' and l.relation = any (%s) and l.pid <> pg_backend_pid()
+  and l.database = (select oid from pg_database where datname = current_database())
+  and not a.application_name = %s
+order by l.pid limit 5
+"""
+_OURS = "backup-operator restore in place"
+
+
+def survey_in_place(draft: Draft, site: Site, connection: psycopg.Connection, contents: BackupContents) -> Replacement:
+    """Say what is replaced, kept and in the way. Raises: psycopg.Error."""
+    facts = read_database(connection, site.database)
+    draft.overwritten = site.database
+    draft.pinned["database"] = site.database
+    draft.pinned["databaseId"] = facts.oid if facts else None
+    check_ours(draft, read_sessions(connection, site.database), site.database)
+    replacement = plan_replacement(connection, keys_of(contents))
+    _tell(draft, site, replacement)
+    _check(draft, site, replacement)
+    _check_locks(draft, site, replacement, contents)
+    holders = _holders(connection, replacement)
+    if holders:
+        draft.say(
+            f"Locks on these are held now by {'; '.join(holders)}; the restore waits for them "
+            f"{site.order.lock_timeout_seconds} s, then gives up."
+        )
+    return replacement
+
+
+def _tell(draft: Draft, site: Site, replacement: Replacement) -> None:
+    dropped, kept = names(replacement.dropped), list(replacement.kept)
+    draft.pinned |= {
+        "empty": not dropped and not any(each.startswith("table ") for each in kept),
+        "dropped": dropped,
+        "replaced": names(replacement.replaced),
+        "leftAlone": names(replacement.left_alone),
+        "kept": kept,
+        "inTheWay": list(replacement.in_the_way),
+    }
+    draft.say(f"In one transaction, what the backup contains is replaced in the database {site.database!r}.")
+    draft.say(f"Dropped first ({len(dropped)}): {listed(dropped) or 'nothing'}.")
+    if replacement.replaced:
+        draft.say(f"Replaced where they stand, since others hang on them: {listed(names(replacement.replaced))}.")
+    draft.say(f"Kept as they are ({len(kept)}): {listed(kept) or 'nothing'}.")
+    if replacement.foreign:
+        draft.say(f"Left alone, since they belong to others: {listed(names(replacement.foreign))}.")
+    draft.say("Large objects of the backup replace those of the same number. Room on the server's disk is not known.")
+
+
+def _check(draft: Draft, site: Site, replacement: Replacement) -> None:
+    if replacement.not_ours:
+        draft.stop(
+            Reason.PERMISSION_DENIED,
+            f"The role {site.server.user!r} does not own what is replaced: {listed(names(replacement.not_ours))}.",
+        )
+    if not replacement.in_the_way:
+        return
+    hanging = listed(replacement.in_the_way)
+    if site.order.drop_dependents:
+        draft.say(f"Dropped besides, since they hang on what is replaced and are not in the backup: {hanging}.")
+    else:
+        draft.stop(
+            Reason.DEPENDENTS_IN_THE_WAY,
+            f"These hang on what is replaced and are not in the backup: {hanging}. Drop them, or set dropDependents.",
+        )
+
+
+def _check_locks(draft: Draft, site: Site, replacement: Replacement, contents: BackupContents) -> None:
+    needed, capacity = replacement.locks + contents.locks, site.server.lock_capacity
+    draft.say(f"The transaction takes about {needed} locks; the server holds {capacity}.")
+    if needed > capacity:
+        draft.stop(
+            Reason.TARGET_UNSUITABLE,
+            f"One transaction would take about {needed} locks and the server holds {capacity}: raise "
+            "max_locks_per_transaction on it and restart it, or use strategy NewDatabase or SwapDatabase.",
+        )
+
+
+def _holders(connection: psycopg.Connection, replacement: Replacement) -> list[str]:
+    rows = connection.execute(_HOLDERS, [list(replacement.relations), _OURS]).fetchall()
+    return [
+        f"process {pid} ({application}, role {user}, {state}, for {seconds} s, on {table})"
+        for pid, user, application, state, seconds, table in rows
+    ]
+
+
+def restore_in_place(
+    site: Site,
+    artifacts: Sequence[RestoredArtifact],
+    contents: BackupContents,
+    planned: Replacement,
+    terms: Terms,
+    step: Callable[[str], None],
+) -> Applied:
+    """Replace, count, commit. Raises: TargetError, and what reading raises, with the state of the target."""
+    state = "Everything was rolled back: the database is as it was."
+    main = main_of(artifacts)
+    with site.connected() as connection:
+        with stating(state, site.login.place), _naming_holders(site, planned):
+            transaction = _begin(site, connection)
+            step("drop")
+            replacement = _drop(connection, contents, planned, site)
+            standing = Standing(replacement, codec_of(main))
+            rewriter = Rewriter(
+                site.server.number, terms.missing, terms.unassignable, in_one_transaction=True, standing=standing
+            )
+            step("restore")
+            feeder = _feed(site, connection, main, rewriter)
+            notes = _back_to_defaults(connection, replacement)
+            expected = main.rows_per_table if main.rows_per_table is not None else feeder.rows
+            step("count rows")
+            counts = count_rows(connection, expected)
+            refuse_differences(counts, expected)
+            _refuse_another_transaction(connection, transaction)
+        step("commit")
+        _commit(site, connection, transaction)
+        step("analyse")
+        notes += _analyse(connection, counts)
+    return Applied(
+        counts=counts,
+        notes=(f"The backup is in place in {site.database!r}.", *rewriter.notes(), *standing.notes(), *notes),
+    )
+
+
+def _begin(site: Site, connection: psycopg.Connection) -> str:
+    """The id of the transaction that holds everything; pg_xact_status knows it afterwards."""
+    connection.execute("select pg_catalog.set_config('application_name', %s, false)", [_OURS])
+    connection.execute(
+        "select pg_catalog.set_config('lock_timeout', %s, false)", [f"{site.order.lock_timeout_seconds}s"]
+    )
+    for setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        connection.execute("select pg_catalog.set_config(%s, '0', false)", [setting])
+    connection.execute("begin")
+    row = connection.execute("select pg_current_xact_id()::text").fetchone()
+    return str(row[0]) if row else ""
+
+
+def _drop(connection: psycopg.Connection, contents: BackupContents, planned: Replacement, site: Site) -> Replacement:
+    """Look again, now that nothing moves any more, and drop. Raises: TargetError PlanChanged."""
+    found = plan_replacement(connection, keys_of(contents))
+    drop(connection, found)
+    again = names(found.dropped), names(found.replaced), found.in_the_way
+    if again != (names(planned.dropped), names(planned.replaced), planned.in_the_way):
+        raise TargetError(
+            Reason.PLAN_CHANGED,
+            f"The objects of the database {site.database!r} have changed since they were looked at.",
+            hint="Make a new RestoreRequest and look at its plan.",
+        )
+    return found
+
+
+def _feed(site: Site, connection: psycopg.Connection, main: RestoredArtifact, rewriter: Rewriter) -> Feeder:
+    feeder = Feeder(connection, rewriter, codec_of(main))
+    with sql_of(main, site.newest_client, site.scratch) as chunks:
+        feeder.feed(chunks)
+    return feeder
+
+
+def _back_to_defaults(connection: psycopg.Connection, replacement: Replacement) -> tuple[str, ...]:
+    connection.execute("select pg_catalog.set_config('client_encoding', 'UTF8', false)")
+    return publish_again(connection, replacement)
+
+
+def _refuse_another_transaction(connection: psycopg.Connection, transaction: str) -> None:
+    row = connection.execute("select pg_current_xact_id()::text").fetchone()
+    if row is None or row[0] != transaction:
+        raise TargetError(Reason.RESTORE_FAILED, "Something in the backup ended our transaction.")
+
+
+def _commit(site: Site, connection: psycopg.Connection, transaction: str) -> None:
+    """Commit; where the answer is lost, the server is asked what became of it. Raises: TargetError."""
+    try:
+        connection.execute("commit")
+    except psycopg.Error as exc:
+        status = _status(site, transaction)
+        if status == "committed":
+            return
+        state = {
+            "aborted": "Everything was rolled back: the database is as it was.",
+            "in progress": "The server is still deciding: either all of it is in place or nothing was changed.",
+        }.get(status, "The answer to COMMIT was lost: either all of it is in place or nothing was changed.")
+        with stating(state, site.login.place):
+            raise exc
+
+
+def _status(site: Site, transaction: str) -> str:
+    with suppress(psycopg.Error, SourceError), site.connected() as connection:
+        row = connection.execute("select pg_xact_status(%s::xid8)", [transaction]).fetchone()
+        return str(row[0]) if row and row[0] else ""
+    return ""
+
+
+def _analyse(connection: psycopg.Connection, tables: dict[str, int]) -> tuple[str, ...]:
+    """Statistics of the tables; the rows are in place whether or not this works."""
+    try:
+        for table in tables:
+            connection.execute(f"analyze {table}".encode())
+    except psycopg.Error as exc:
+        return (f"ANALYZE did not run to its end ({exc.diag.message_primary}); type it in psql.",)
+    return ()
+
+
+@contextmanager
+def _naming_holders(site: Site, planned: Replacement) -> Iterator[None]:
+    """Adds to a lock timeout who holds the locks."""
+    try:
+        yield
+    except psycopg.errors.LockNotAvailable as exc:
+        with suppress(psycopg.Error, SourceError), site.connected() as connection:
+            holders = _holders(connection, planned)
+            exc.add_note(f"Held by {'; '.join(holders)}" if holders else "Nobody holds them any more")
+        raise
