@@ -79,7 +79,7 @@ FAULTS = [
     pytest.param(
         Fault(
             "FilterMatchesNothing",
-            source=objects.postgres_source(tables={"exclude": ["public.Users"]}),
+            source=objects.postgres_source(tables={"exclude": ['public."Users"']}),
             healed_spec={"source": objects.postgres_source(tables={"exclude": ["public.visits"]})},
         ),
         id="filter that matches nothing",
@@ -231,7 +231,7 @@ def test_a_full_volume_is_named_and_leaves_nothing_listed(ground: Namespace, ser
     volume = f"small-{ground.name[-8:]}"
     servers.create_database(
         "large",
-        b"CREATE TABLE noise AS SELECT gen_random_uuid(), gen_random_uuid() AS b FROM generate_series(1, 300000);",
+        b"CREATE TABLE noise AS SELECT gen_random_uuid(), gen_random_uuid() AS b FROM generate_series(1, 700000);",
     )
     small = objects.claim("small", "16Mi", storageClassName=volume, volumeName=volume)
     ground.apply(node.mount_small_disk(volume, mebibytes=16), small)
