@@ -19,6 +19,7 @@ from tests.integration.controller.operating import OperatorProcess
 from tests.support.kubectl import Namespace, create_namespace
 from tests.support.operator import OPERATOR_NAMESPACE, RELEASE
 from tests.support.polling import wait_until
+from tests.support.shell import LocalShell
 
 
 @pytest.fixture(scope="session")
@@ -47,12 +48,34 @@ def namespace(cluster: None) -> Iterator[Namespace]:
 @pytest.fixture
 def rights(namespace: Namespace, tmp_path: Path) -> Path:
     """A kubeconfig with the rights that the chart gives to an operator of this namespace, and no others."""
-    chart = rendered_chart("--set", f"watchNamespaces={{{namespace.name}}}", "--namespace", namespace.name)
+    chart = rendered_chart(f"--set=watchNamespaces={{{namespace.name}}}", "--namespace", namespace.name)
     namespace.apply(*(one for one in chart if one["kind"] in ("ServiceAccount", "Role", "RoleBinding")))
-    token = namespace.kubectl("create", "token", "backup-operator", "--duration=2h").strip()
+    return _kubeconfig(namespace, "backup-operator", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def operator_everywhere(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An operator of all namespaces, with the rights of the chart's ClusterRole; one for a whole module."""
+    home = create_namespace(f"controller-{uuid.uuid4().hex[:8]}")
+    chart = rendered_chart(f"--set=fullnameOverride={home.name}", "--namespace", home.name, "--set=crds.install=false")
+    access = yaml.safe_dump_all(one for one in chart if one["kind"] != "Deployment").encode()
+    LocalShell().run("kubectl", "apply", "--filename=-", stdin=access)
+    directory = tmp_path_factory.mktemp("operator")
+    kubeconfig = str(_kubeconfig(home, home.name, directory))
+    process = OperatorProcess(home.name, directory, kubeconfig=kubeconfig, everywhere=True)
+    process.start()
+    yield
+    process.stop()
+    print(process.log())
+    LocalShell().run("kubectl", "delete", "--wait=false", "--filename=-", stdin=access)
+    home.kubectl("delete", "namespace", home.name, "--wait=false")
+
+
+def _kubeconfig(namespace: Namespace, account: str, directory: Path) -> Path:
+    token = namespace.kubectl("create", "token", account, "--duration=2h").strip()
     config = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
     config["users"] = [{"name": one["name"], "user": {"token": token}} for one in config["users"]]
-    path = tmp_path / "rights"
+    path = directory / "rights"
     path.write_text(yaml.safe_dump(config))
     return path
 

@@ -18,10 +18,12 @@ _CHUNK = 65536
 
 
 class OperatorProcess:
-    """`kopf run` as the chart starts it, in a directory of its own."""
+    """`kopf run` as the chart starts it, with its Lease in `home`; it serves that namespace alone, or all of them."""
 
-    def __init__(self, namespace: str, directory: Path, *, name: str = "operator", kubeconfig: str = "") -> None:
-        self._namespace = namespace
+    def __init__(
+        self, home: str, directory: Path, *, name: str = "operator", kubeconfig: str = "", everywhere: bool = False
+    ) -> None:
+        self._scope = "--all-namespaces" if everywhere else f"--namespace={home}"
         self._log = directory / f"{name}.log"
         self._port = _free_port()
         self._environment = os.environ | {
@@ -29,8 +31,9 @@ class OperatorProcess:
             "POD_NAME": name,
             "LEASE_SECONDS": "4",
             "RESYNC_SECONDS": "3600",
-            "WATCH_NAMESPACES": namespace,
-            "LEASE_NAMESPACE": namespace,
+            "WATCH_NAMESPACES": "" if everywhere else home,
+            "LEASE_NAMESPACE": home,
+            "LEASE_NAME": home if everywhere else "backup-operator",
             "KUBECONFIG": kubeconfig or os.environ["KUBECONFIG"],
         }
         self._process: subprocess.Popen[bytes] | None = None
@@ -43,7 +46,7 @@ class OperatorProcess:
     def launch(self, **environment: str) -> None:
         """Start it and do not wait."""
         command = Path(sys.executable).parent / "kopf"
-        argv = [str(command), "run", "--module=backup_operator.controller.main", f"--namespace={self._namespace}"]
+        argv = [str(command), "run", "--module=backup_operator.controller.main", self._scope]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*argv, "--log-format=json", f"--liveness=http://127.0.0.1:{self._port}/healthz"],

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.integration.controller.operating import OperatorProcess
 from tests.support.kubectl import Namespace
 from tests.support.polling import wait_until
 from tests.support.shell import ProgramFailed
+
+pytestmark = pytest.mark.usefixtures("operator_everywhere")
 
 POLICY = "backuppolicy"
 OURS = "app.kubernetes.io/managed-by=backup-operator"
@@ -55,7 +56,7 @@ def cronjob_spec(namespace: Namespace, name: str = "app-db") -> dict[str, Any]:
     return spec
 
 
-def test_a_policy_gets_its_cronjob_an_inventory_a_status_and_events(operator: OperatorProcess, namespace: Namespace):
+def test_a_policy_gets_its_cronjob_an_inventory_a_status_and_events(namespace: Namespace):
     namespace.apply(policy())
 
     found = wait_for(namespace, Accepted="Accepted", Scheduled="Scheduled", Fresh="NeverSucceeded", Ready="NeverRun")
@@ -70,7 +71,7 @@ def test_a_policy_gets_its_cronjob_an_inventory_a_status_and_events(operator: Op
     assert told == {"Accepted", "Scheduled", "NeverSucceeded"}
 
 
-def test_nothing_of_the_watch_engine_is_left_in_a_policy(operator: OperatorProcess, namespace: Namespace):
+def test_nothing_of_the_watch_engine_is_left_in_a_policy(namespace: Namespace):
     namespace.apply(policy())
 
     wait_for(namespace, Scheduled="Scheduled")
@@ -81,7 +82,7 @@ def test_nothing_of_the_watch_engine_is_left_in_a_policy(operator: OperatorProce
     assert {one["manager"] for one in metadata["managedFields"]} == {"e2e", "backup-operator"}
 
 
-def test_the_cronjob_follows_the_spec(operator: OperatorProcess, namespace: Namespace):
+def test_the_cronjob_follows_the_spec(namespace: Namespace):
     namespace.apply(policy())
     wait_for(namespace, Scheduled="Scheduled")
 
@@ -95,7 +96,7 @@ def test_the_cronjob_follows_the_spec(operator: OperatorProcess, namespace: Name
     wait_for(namespace, Scheduled="Scheduled")
 
 
-def test_drift_is_repaired(operator: OperatorProcess, namespace: Namespace):
+def test_drift_is_repaired(namespace: Namespace):
     namespace.apply(policy())
     wait_for(namespace, Scheduled="Scheduled")
 
@@ -122,7 +123,7 @@ def test_drift_is_repaired(operator: OperatorProcess, namespace: Namespace):
     ],
 )
 def test_while_a_spec_is_not_accepted_the_last_accepted_cronjob_stays(
-    operator: OperatorProcess, namespace: Namespace, change: dict[str, Any], reason: str, words: str
+    namespace: Namespace, change: dict[str, Any], reason: str, words: str
 ):
     namespace.apply(policy())
     wait_for(namespace, Scheduled="Scheduled")
@@ -138,7 +139,7 @@ def test_while_a_spec_is_not_accepted_the_last_accepted_cronjob_stays(
     assert cronjob_spec(namespace)["schedule"] == "@daily"
 
 
-def test_a_new_policy_that_is_not_accepted_gets_nothing(operator: OperatorProcess, namespace: Namespace):
+def test_a_new_policy_that_is_not_accepted_gets_nothing(namespace: Namespace):
     namespace.apply(policy(drill={"schedule": "@weekly"}))
 
     wait_for(namespace, Accepted="NotYetSupported", Scheduled="NotYetSupported", Ready="NotYetSupported")
@@ -147,7 +148,7 @@ def test_a_new_policy_that_is_not_accepted_gets_nothing(operator: OperatorProces
     assert namespace.list("job") == []
 
 
-def test_of_two_policies_on_one_path_the_older_has_it_until_it_goes(operator: OperatorProcess, namespace: Namespace):
+def test_of_two_policies_on_one_path_the_older_has_it_until_it_goes(namespace: Namespace):
     namespace.apply(policy("first", storage={"claimName": "backups", "path": "same"}))
     wait_for(namespace, "first", Accepted="Accepted")
 
@@ -160,7 +161,7 @@ def test_of_two_policies_on_one_path_the_older_has_it_until_it_goes(operator: Op
     wait_for(namespace, "second", Accepted="Accepted", Scheduled="Scheduled")
 
 
-def test_a_cronjob_of_somebody_else_is_left_alone(operator: OperatorProcess, namespace: Namespace):
+def test_a_cronjob_of_somebody_else_is_left_alone(namespace: Namespace):
     job = {
         "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "registry.invalid/a"}]}}
     }
@@ -182,7 +183,7 @@ def test_a_cronjob_of_somebody_else_is_left_alone(operator: OperatorProcess, nam
     wait_for(namespace, Scheduled="Scheduled")
 
 
-def test_a_name_of_253_characters_works(operator: OperatorProcess, namespace: Namespace):
+def test_a_name_of_253_characters_works(namespace: Namespace):
     name = ".".join(["a" * 60] * 4)[:243] + "-" + "z" * 9
 
     namespace.apply(policy(name))
@@ -198,7 +199,7 @@ def test_a_name_of_253_characters_works(operator: OperatorProcess, namespace: Na
     assert found["status"]["activeBackup"]["jobName"] == "by-hand"
 
 
-def test_a_deleted_policy_takes_its_jobs_with_it_and_leaves_the_claim(operator: OperatorProcess, namespace: Namespace):
+def test_a_deleted_policy_takes_its_jobs_with_it_and_leaves_the_claim(namespace: Namespace):
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -220,9 +221,7 @@ def test_a_deleted_policy_takes_its_jobs_with_it_and_leaves_the_claim(operator: 
     assert "deletionTimestamp" not in namespace.get("persistentvolumeclaim", "backups")["metadata"]
 
 
-def test_a_deleted_policy_that_is_made_again_starts_over_under_its_new_uid(
-    operator: OperatorProcess, namespace: Namespace
-):
+def test_a_deleted_policy_that_is_made_again_starts_over_under_its_new_uid(namespace: Namespace):
     namespace.apply(policy())
     wait_for(namespace, Scheduled="Scheduled")
 
@@ -237,7 +236,7 @@ def test_a_deleted_policy_that_is_made_again_starts_over_under_its_new_uid(
     )
 
 
-def test_a_restore_request_ends_at_once_and_for_good(operator: OperatorProcess, namespace: Namespace):
+def test_a_restore_request_ends_at_once_and_for_good(namespace: Namespace):
     request = {
         "apiVersion": "backup.agentsflow.ai/v1alpha1",
         "kind": "RestoreRequest",
@@ -266,7 +265,7 @@ def test_a_restore_request_ends_at_once_and_for_good(operator: OperatorProcess, 
     assert namespace.get("restorerequest", "once")["status"] == status
 
 
-def test_pods_that_a_quota_refuses_are_named(operator: OperatorProcess, namespace: Namespace):
+def test_pods_that_a_quota_refuses_are_named(namespace: Namespace):
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
