@@ -3,13 +3,15 @@
 Like every order it is JSON without a secret. Nothing is overwritten unless `confirm` names it.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from backup_operator.contract.order import Letter, PostgresTls, RedisTls, SecretFile, StoreOrder
-from backup_operator.vocabulary.choices import ExistingKeys, MissingRoles, PostgresStrategy, RedisStrategy
+from backup_operator.contract.report import Fault
+from backup_operator.vocabulary.choices import ExistingKeys, MissingRoles, Outcome, PostgresStrategy, RedisStrategy
 
 
 class Selection(Letter):
@@ -108,3 +110,32 @@ class RestoreOrder(Letter):
         if (self.postgres is None) == (self.redis is None):
             raise ValueError("exactly one of postgres and redis is expected")
         return self
+
+
+class StepTaken(Letter):
+    """A step of a restore and how long it took."""
+
+    name: str
+    seconds: float
+
+
+class RestoreReport(Letter):
+    """How a restore, or its planning, ended; `fault` is set when it failed."""
+
+    version: Literal[1] = 1
+    kind: Literal["Restore"] = "Restore"
+    outcome: Outcome
+    dry_run: bool
+    started_at: datetime
+    completed_at: datetime
+    run: str = ""
+    plan: tuple[str, ...] = ()
+    pin: str = ""
+    """Stands for the plan; an approval names it."""
+    steps: tuple[StepTaken, ...] = ()
+    counts: Mapping[str, int] = Field(default_factory=dict)
+    """Rows by table, or keys by `db<N>`, as found in the target afterwards."""
+    safety_backup: str = ""
+    notes: tuple[str, ...] = ()
+    undo: tuple[str, ...] = ()
+    fault: Fault | None = None

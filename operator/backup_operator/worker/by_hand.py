@@ -1,10 +1,11 @@
-"""Room `worker`: what a person types when the cluster is gone: list, verify and open; called by `worker.cli`.
+"""Room `worker`: what a person types when the cluster is gone; called by `worker.cli`.
 
     backup-worker list   --store DIR --passphrase-file FILE
     backup-worker verify --store DIR --passphrase-file FILE [RUN …]
     backup-worker open   --store DIR --passphrase-file FILE RUN --output FILE
+    backup-worker restore …                       see `worker.restore_by_hand`
 
-They only read the store. Answers go to stdout, all else to stderr; the exit code is 0 or, for a failure, 20.
+The first three only read the store. Answers go to stdout, all else to stderr; the exit code is 0 or, for a failure, 20.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from backup_operator.worker.keys import Keys, keys_for_reading
 from backup_operator.worker.log import fields
 from backup_operator.worker.opening import StoredArtifact, choose, opened
 from backup_operator.worker.progress import Progress
+from backup_operator.worker.restore_by_hand import add_restore_options, restore_by_hand
 from backup_operator.worker.store.catalog import CatalogReading, ListedRun, read_catalog
 from backup_operator.worker.store.directory import Store
 from backup_operator.worker.store.entry import Entry
@@ -39,7 +41,7 @@ _MANY_BYTES = 1 << 20
 
 
 def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add list, verify and open to the command line; each sets `act`."""
+    """Add list, verify, open and restore to the command line; each sets `act`."""
     verb = _verb(verbs, "list", "say what a store holds", "list --store /backups/prod/app-db --passphrase-file key")
     verb.add_argument("--json", action="store_true", help="as JSON, for a program")
     verb.set_defaults(act=_list)
@@ -52,6 +54,10 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     verb.add_argument("--artifact", help="file of the run to open (default: its first)")
     verb.add_argument("--output", type=Path, help="a new file (default: stdout)")
     verb.set_defaults(act=_open)
+    example = "restore --store … --passphrase-file key latest --url-file url --dry-run"
+    verb = _verb(verbs, "restore", "bring a backup back into a server", example)
+    add_restore_options(verb)
+    verb.set_defaults(act=_restore)
 
 
 def _verb(
@@ -158,6 +164,10 @@ def _open(arguments: argparse.Namespace, desk: _Desk) -> Exit:
     where = arguments.output or "stdout"
     _LOG.info("opened", extra=fields(file=artifact.record.name, bytes=artifact.record.plain_bytes, to=where))
     return Exit.OK
+
+
+def _restore(arguments: argparse.Namespace, desk: _Desk) -> Exit:
+    return restore_by_hand(arguments, desk.workplace)
 
 
 def _named(artifacts: tuple[StoredArtifact, ...], name: str | None) -> StoredArtifact:

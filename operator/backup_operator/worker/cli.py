@@ -9,6 +9,7 @@ every exception: whatever happens, a report is written. The verbs of `worker.by_
 import argparse
 import logging
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,12 +38,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns: the exit code."""
     arguments = _parser().parse_args(argv)
     set_up_logging()
+    with tempfile.TemporaryDirectory(prefix="backup-worker-") as scratch:
+        return int(_act(arguments, Workplace(scratch=Path(scratch))))
+
+
+def _act(arguments: argparse.Namespace, workplace: Workplace) -> Exit:
     if arguments.verb != "run":
-        return int(act_by_hand(arguments, Workplace()))
-    report = run(arguments.order, Workplace())
+        return act_by_hand(arguments, workplace)
+    report = run(arguments.order, workplace)
     _tell(report)
     _deliver(report, arguments.report)
-    return int(exit_code_of(report))
+    return exit_code_of(report)
 
 
 def run(order_path: Path, workplace: Workplace) -> Report:

@@ -1,0 +1,155 @@
+"""Room `worker`: `backup-worker restore`, typed by a person; called by `worker.by_hand`.
+
+    backup-worker restore --store DIR --passphrase-file FILE RUN --url-file FILE --dry-run
+    backup-worker restore --store DIR --passphrase-file FILE RUN --url-file FILE --strategy InPlace --confirm app
+
+Nothing is overwritten by default: a PostgreSQL backup goes into a new database, a Redis backup into an empty server.
+"""
+
+import argparse
+import getpass
+import sys
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from backup_operator.contract.exits import Exit
+from backup_operator.contract.order import PostgresTls, RedisTls, SecretFile, StoreOrder
+from backup_operator.contract.restore import (
+    PostgresTargetOrder,
+    RedisTargetOrder,
+    RequestIdentity,
+    RestoreOrder,
+    RestoreReport,
+    Selection,
+)
+from backup_operator.vocabulary.choices import ExistingKeys, MissingRoles, PostgresStrategy, RedisStrategy, TlsMode
+from backup_operator.vocabulary.reasons import Reason
+from backup_operator.worker.errors import TargetError
+from backup_operator.worker.restore import restore
+from backup_operator.worker.secrets import read_secret
+from backup_operator.worker.workplace import Workplace
+
+_LONGEST = timedelta(days=7)
+_INTERVAL = timedelta(seconds=5)
+
+
+def add_restore_options(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.add_argument("run", metavar="RUN", help="name of a run, or `latest`")
+    parser.add_argument("--url-file", type=Path, required=True, help="file with the target's connection URL")
+    parser.add_argument("--ca-file", type=Path, help="CA of the target's certificate, in PEM")
+    strategies = ", ".join([*PostgresStrategy, *RedisStrategy])
+    parser.add_argument("--strategy", help=f"one of {strategies} (default: the one that overwrites nothing)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and touch nothing")
+    parser.add_argument("--approve", metavar="PIN", default="", help="only if the plan is still the one with this pin")
+    parser.add_argument("--confirm", default="", help="name of what may lose its content: the database, or <host>/<db>")
+    parser.add_argument("--without-safety-backup", action="store_true", help="do not back up first what is overwritten")
+    postgres = parser.add_argument_group("PostgreSQL")
+    postgres.add_argument("--database", default="", help="what is made or overwritten")
+    postgres.add_argument("--globals", action="store_true", help="make the backup's roles first")
+    postgres.add_argument("--missing-roles", type=MissingRoles, default=MissingRoles.STOP, help="Stop or LeaveOut")
+    postgres.add_argument("--drop-dependents", action="store_true", help="drop what hangs on replaced objects")
+    postgres.add_argument("--jobs", type=int, default=2, help="parallel jobs of pg_restore (default: 2)")
+    redis = parser.add_argument_group("Redis")
+    redis.add_argument("--existing", type=ExistingKeys, default=ExistingKeys.KEEP, help="Merge: Keep or Replace")
+    redis.add_argument("--key-pattern", default="", help="only keys that match this glob")
+
+
+def restore_by_hand(arguments: argparse.Namespace, workplace: Workplace) -> Exit:
+    """Plan or restore, and print how it went. Raises: TargetError, SecretMissing for what was typed wrong."""
+    report = restore(_order(arguments), workplace)
+    sys.stdout.write("\n".join(_page(report)) + "\n")
+    if report.fault is not None:
+        fault = report.fault
+        raise TargetError(fault.reason, fault.message, detail=fault.detail, hint=fault.hint)
+    return Exit.OK
+
+
+def _order(arguments: argparse.Namespace) -> RestoreOrder:
+    url = _file(arguments.url_file, "the target's URL")
+    scheme = read_secret(url)[0].strip().partition(":")[0]
+    kind = "redis" if scheme in ("redis", "rediss", "valkey", "valkeys") else "postgres"
+    directory: Path = arguments.store.absolute()
+    store = StoreOrder(mount=str(directory.parent), path=directory.name, described=str(directory))
+    passphrase = _file(arguments.passphrase_file, "the passphrase")
+    target = _redis(arguments, url) if kind == "redis" else _postgres(arguments, url)
+    return RestoreOrder(
+        request=RequestIdentity(namespace="", name="by hand", uid="", asked_by=getpass.getuser()),
+        store=store,
+        passphrases=(passphrase,),
+        selection=Selection(latest=True) if arguments.run == "latest" else Selection(name=arguments.run),
+        dry_run=arguments.dry_run,
+        approved=arguments.approve,
+        confirm=arguments.confirm,
+        safety_backup=not arguments.without_safety_backup,
+        deadline=_LONGEST,
+        progress_interval=_INTERVAL,
+        **{kind: target},
+    )
+
+
+def _postgres(arguments: argparse.Namespace, url: SecretFile) -> PostgresTargetOrder:
+    ca = _authority(arguments)
+    return PostgresTargetOrder(
+        url=url,
+        tls=PostgresTls(mode=TlsMode.VERIFY_FULL, ca=ca) if ca else PostgresTls(),
+        database=arguments.database,
+        drop_dependents=arguments.drop_dependents,
+        missing_roles=arguments.missing_roles,
+        globals=arguments.globals,
+        jobs=arguments.jobs,
+        **_strategy(arguments, PostgresStrategy),
+    )
+
+
+def _redis(arguments: argparse.Namespace, url: SecretFile) -> RedisTargetOrder:
+    return RedisTargetOrder(
+        url=url,
+        tls=RedisTls(ca=_authority(arguments)),
+        existing=arguments.existing,
+        key_pattern=arguments.key_pattern,
+        **_strategy(arguments, RedisStrategy),
+    )
+
+
+def _strategy(arguments: argparse.Namespace, known: type[StrEnum]) -> dict[str, Any]:
+    if arguments.strategy is None:
+        return {}
+    if arguments.strategy not in list(known):
+        raise TargetError(
+            Reason.TARGET_UNSUITABLE,
+            f"the strategy {arguments.strategy!r} does not fit this target; nothing was changed",
+            hint=f"Write one of {', '.join(known)}.",
+        )
+    return {"strategy": known(arguments.strategy)}
+
+
+def _authority(arguments: argparse.Namespace) -> SecretFile | None:
+    return _file(arguments.ca_file, "the CA") if arguments.ca_file else None
+
+
+def _file(path: Path, what: str) -> SecretFile:
+    return SecretFile(path=str(path.absolute()), described=f"the file {path} with {what}", command="name another file")
+
+
+def _page(report: RestoreReport) -> list[str]:
+    """The report as a page for a person."""
+    lines = [f"Backup: {report.run}"] if report.run else []
+    if report.plan:
+        lines += ["Plan:", *(f"  - {line}" for line in report.plan), f"  pin: {report.pin}"]
+    lines += [f"Step {step.name}: {step.seconds:.1f} s" for step in report.steps]
+    if report.safety_backup:
+        lines.append(f"Safety backup of what was there: {report.safety_backup}, in the directory `safety` of the store")
+    lines += [f"Note: {note}" for note in report.notes]
+    if report.counts:
+        lines.append(f"Found afterwards: {sum(report.counts.values())} in {len(report.counts)} tables or databases")
+    lines += ["To take it back:", *(f"  {command}" for command in report.undo)] if report.undo else []
+    return [*lines, _ending(report)]
+
+
+def _ending(report: RestoreReport) -> str:
+    if report.fault is not None:
+        return "FAILED"
+    return "Planned: nothing was changed." if report.dry_run else "Restored, and its counts agree."
