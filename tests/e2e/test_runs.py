@@ -241,6 +241,28 @@ def test_a_run_in_progress_is_shown(ground: Namespace, servers: Servers):
     wait_until(lambda: policy.status, lambda seen: "activeBackup" not in seen, for_what="no run in progress")
 
 
+def test_a_worker_killed_in_the_middle_is_tried_again(ground: Namespace, servers: Servers, opener):
+    ground.apply(servers.app_secret(SUPABASE_DB_URL=servers.postgres_url("killed")))
+    ground.apply(objects.backup_policy("app", objects.postgres_source()))
+    policy = Policy(ground, "app")
+
+    with servers.a_locked_table("killed"):
+        policy.start("killed-once")
+        pods = wait_until(
+            lambda: ground.list("pod", "batch.kubernetes.io/job-name=killed-once"),
+            lambda found: found and found[0]["status"]["phase"] == "Running",
+            for_what="the worker",
+        )
+        ground.kubectl("delete", "pod", pods[0]["metadata"]["name"], "--grace-period=0", "--force")
+
+    assert policy.wait_for_job("killed-once") == "Complete"
+    policy.wait_for("Ready", "True")
+    names = [line["name"] for line in policy.status["backups"]]
+    files = [name for name in opener().files(f"{ground.name}/app") if name.startswith("backup_")]
+    assert sorted(files) == sorted(f"{name}{ending}" for name in names for ending in (".json", ".sql.gz.gpg"))
+    assert len(names) == 1
+
+
 def moment(text: str) -> datetime:
     """A time of the API server."""
     return datetime.fromisoformat(text)
