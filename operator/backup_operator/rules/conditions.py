@@ -97,8 +97,16 @@ def last_run_succeeded(runs: Runs) -> Finding:
         warnings = "".join(f" Warning: {_sentence(warning)}" for warning in good.warnings or ())
         return _true(Reason.SUCCEEDED, f"{good.name} is stored and verified ({size}).{warnings}")
     inventory = f" The store could not be read: {runs.inventory_words}" if runs.inventory_words else ""
-    running = f" {runs.active.job_name} is running." if runs.active else f" To start one now: {runs.start_one}"
-    return Finding(ConditionStatus.UNKNOWN, Reason.NEVER_RUN, f"No run has ended yet.{inventory}{running}")
+    return Finding(
+        ConditionStatus.UNKNOWN, Reason.NEVER_RUN, f"No run has ended yet.{inventory}{_first_run_words(runs)}"
+    )
+
+
+def _first_run_words(runs: Runs) -> str:
+    if runs.active is not None:
+        return f" {runs.active.job_name} is running."
+    # without a CronJob (the spec was never accepted) there is nothing to start one from
+    return f" To start one now: {runs.start_one}" if runs.cronjob else ""
 
 
 def _known(reason: str) -> Reason:
@@ -111,6 +119,8 @@ def _failed_words(runs: Runs, failed: FailedBackup) -> str:
     hint = f" Hint: {failed.hint}." if failed.hint else ""
     if runs.active is not None and runs.active.job_name == failed.job_name:
         again = " The Job is still trying."
+    elif not runs.cronjob:
+        again = ""
     else:
         when = f"at {format_time(runs.next_run_at)}, or now with " if runs.next_run_at else ""
         again = f" Next run {when or 'by hand: '}{runs.start_one}"

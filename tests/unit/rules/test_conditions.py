@@ -160,6 +160,13 @@ def test_scheduled(seen: ScheduleSeen, accepted: Finding, status: ConditionStatu
     assert (found.status, found.reason) == (status, reason)
 
 
+def test_without_a_cronjob_no_command_is_named_that_needs_one():
+    said = last_run_succeeded(Runs(namespace="prod", cronjob=""))
+    assert said.message == "No run has ended yet."
+    after_a_failure = last_run_succeeded(Runs(namespace="prod", cronjob="", last_failed=failed()))
+    assert "cronjob/" not in after_a_failure.message
+
+
 def test_ready_is_the_first_that_is_not_true_and_says_which():
     findings = {
         ConditionType.ACCEPTED: ACCEPTED,
