@@ -25,11 +25,10 @@ from backup_operator.worker.targets.base import Applied, RestoredArtifact, Targe
 from backup_operator.worker.targets.postgres_build import Terms, codec_of, main_of
 from backup_operator.worker.targets.postgres_contents import BackupContents, read_contents
 from backup_operator.worker.targets.postgres_faults import UNTOUCHED, stating, with_state
-from backup_operator.worker.targets.postgres_in_place import restore_in_place, survey_in_place
+from backup_operator.worker.targets.postgres_in_place import Planned, restore_in_place, survey_in_place
 from backup_operator.worker.targets.postgres_names import with_suffix
 from backup_operator.worker.targets.postgres_new_database import restore_new_database, survey_new_database
 from backup_operator.worker.targets.postgres_programs import sql_of
-from backup_operator.worker.targets.postgres_replace import Replacement
 from backup_operator.worker.targets.postgres_roles_plan import RolesPlan, plan_roles
 from backup_operator.worker.targets.postgres_site import (
     APPLICATION,
@@ -49,6 +48,7 @@ from backup_operator.worker.targets.postgres_survey import (
     check_server,
     tell_versions,
 )
+from backup_operator.worker.targets.postgres_swap import restore_swapped, survey_swap
 
 CLIENTS_ROOT = Path("/usr/lib/postgresql")
 
@@ -61,7 +61,7 @@ class _Surveyed:
     contents: BackupContents
     roles: RolesPlan
     draft: Draft
-    replacement: Replacement | None = None
+    in_place: Planned | None = None
 
 
 class PostgresTarget:
@@ -86,12 +86,6 @@ class PostgresTarget:
 
     def survey(self, artifacts: Sequence[RestoredArtifact]) -> TargetPlan:
         """Connect and look; writes nothing. Raises: TargetError, SecretMissing."""
-        if self._order.strategy is PostgresStrategy.SWAP_DATABASE:
-            raise TargetError(
-                Reason.NOT_YET_SUPPORTED,
-                f"The strategy {self._order.strategy} is not built yet. {UNTOUCHED}",
-                hint="Use strategy NewDatabase.",
-            )
         login = self._make_login()
         with stating(UNTOUCHED, login.place):
             beside, connection = self._connect(login)
@@ -118,14 +112,17 @@ class PostgresTarget:
         terms = Terms(
             missing=frozenset(surveyed.roles.missing),
             unassignable=frozenset(surveyed.roles.unassignable),
+            roles_to_make=surveyed.roles.made,
             rows_first=surveyed.contents.watches_rows,
         )
         with ExitStack() as stack:
             with stating(UNTOUCHED, site.login.place):
                 holder = stack.enter_context(site.connected())
                 take_lock(holder, site.database)
-            if surveyed.replacement is not None:
-                return restore_in_place(site, artifacts, surveyed.contents, surveyed.replacement, terms, step)
+            if surveyed.in_place is not None:
+                return restore_in_place(site, artifacts, surveyed.in_place, terms, step)
+            if self._order.strategy is PostgresStrategy.SWAP_DATABASE:
+                return restore_swapped(site, artifacts, terms, step)
             return restore_new_database(site, artifacts, terms, step)
 
     def close(self) -> None:
@@ -179,16 +176,18 @@ class PostgresTarget:
             contents = read_contents(chunks, codec_of(main))
         check_contents(draft, contents)
         check_extensions(draft, connection, contents)
-        replacement = None
+        planned = None
         if self._order.strategy is PostgresStrategy.IN_PLACE:
-            replacement = survey_in_place(draft, site, connection, contents)
+            planned = survey_in_place(draft, site, connection, contents, artifacts)
+        elif self._order.strategy is PostgresStrategy.SWAP_DATABASE:
+            survey_swap(draft, site, connection)
         else:
             survey_new_database(draft, site, connection, main)
-        foreign = [(each.kind, each.key[2]) for each in replacement.foreign] if replacement else []
+        foreign = [(each.kind, each.key[2]) for each in planned.replacement.foreign] if planned else []
         needed = contents.roles_without(foreign)
         roles = plan_roles(connection, needed.owners, needed.grantees, self._roles_in_globals(site, artifacts))
         check_roles(draft, roles, leave_out=self._order.missing_roles is MissingRoles.LEAVE_OUT)
-        return _Surveyed(site, contents, roles, draft, replacement)
+        return _Surveyed(site, contents, roles, draft, planned)
 
     def _roles_in_globals(self, site: Site, artifacts: Sequence[RestoredArtifact]) -> list[str]:
         """The roles that this restore makes first."""

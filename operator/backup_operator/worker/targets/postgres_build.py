@@ -25,6 +25,7 @@ from backup_operator.worker.targets.postgres_database import (
 )
 from backup_operator.worker.targets.postgres_faults import stating
 from backup_operator.worker.targets.postgres_feed import Feeder
+from backup_operator.worker.targets.postgres_globals import make_roles
 from backup_operator.worker.targets.postgres_programs import fits, restore_in_parallel, spooled, sql_of
 from backup_operator.worker.targets.postgres_rewrite import SETTINGS_SINCE, Rewriter
 from backup_operator.worker.targets.postgres_site import Site, with_parameters
@@ -53,6 +54,8 @@ class Terms:
     """Roles that are not there: what is theirs is left out."""
     unassignable: frozenset[str] = frozenset()
     """Roles that ours may not act for: their ownership is left out."""
+    roles_to_make: tuple[str, ...] = ()
+    """Roles that are not there and are made from the backup's globals."""
     rows_first: bool = False
     """Whether triggers or partitions make it matter that all rows are in before anything that watches them."""
 
@@ -65,10 +68,13 @@ def built_database(
 
     Raises: TargetError, and what reading the artifacts raises, each with the state of the target.
     """
-    state = f"The database being built, {site.temporary!r}, was dropped again; nothing else was touched."
+    state = f"The database being built, {site.temporary!r}, was dropped again; nothing else was touched"
+    state += f", but the roles {', '.join(terms.roles_to_make)} may have been made." if terms.roles_to_make else "."
     with stating(state, site.login.place), _dropped_on_failure(site):
+        with site.connected() as connection:
+            made = make_roles(connection, site, artifacts, terms.roles_to_make)
         step("create database")
-        notes = _create(site, artifacts, form)
+        notes = made + _create(site, artifacts, form)
         built = _fill(site, artifacts, terms, step)
         built.notes = (*notes, *built.notes)
         yield built

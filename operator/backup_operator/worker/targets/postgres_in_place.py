@@ -6,6 +6,7 @@ the artifact and after the counts agree; a failure before leaves the target as i
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import LiteralString
 
 import psycopg
@@ -19,8 +20,14 @@ from backup_operator.worker.targets.postgres_counts import count_rows, refuse_di
 from backup_operator.worker.targets.postgres_database import read_database
 from backup_operator.worker.targets.postgres_faults import stating
 from backup_operator.worker.targets.postgres_feed import Feeder
+from backup_operator.worker.targets.postgres_globals import make_roles
 from backup_operator.worker.targets.postgres_inventory import keys_of, names
 from backup_operator.worker.targets.postgres_programs import sql_of
+from backup_operator.worker.targets.postgres_provider import (
+    provider_tables,
+    replace_provider_rows,
+    survey_provider_rows,
+)
 from backup_operator.worker.targets.postgres_replace import Replacement, drop, plan_replacement, publish_again
 from backup_operator.worker.targets.postgres_rewrite import Rewriter
 from backup_operator.worker.targets.postgres_site import Site
@@ -39,7 +46,22 @@ order by l.pid limit 5
 _OURS = "backup-operator restore in place"
 
 
-def survey_in_place(draft: Draft, site: Site, connection: psycopg.Connection, contents: BackupContents) -> Replacement:
+@dataclass(frozen=True)
+class Planned:
+    """What the survey found, which apply holds itself to."""
+
+    contents: BackupContents
+    replacement: Replacement
+    provider_tables: tuple[str, ...]
+
+
+def survey_in_place(
+    draft: Draft,
+    site: Site,
+    connection: psycopg.Connection,
+    contents: BackupContents,
+    artifacts: Sequence[RestoredArtifact],
+) -> Planned:
     """Say what is replaced, kept and in the way. Raises: psycopg.Error."""
     facts = read_database(connection, site.database)
     draft.overwritten = site.database
@@ -56,7 +78,9 @@ def survey_in_place(draft: Draft, site: Site, connection: psycopg.Connection, co
             f"Locks on these are held now by {'; '.join(holders)}; the restore waits for them "
             f"{site.order.lock_timeout_seconds} s, then gives up."
         )
-    return replacement
+    tables = provider_tables(artifacts)
+    survey_provider_rows(draft, connection, tables)
+    return Planned(contents, replacement, tuple(tables))
 
 
 def _tell(draft: Draft, site: Site, replacement: Replacement) -> None:
@@ -119,8 +143,7 @@ def _holders(connection: psycopg.Connection, replacement: Replacement) -> list[s
 def restore_in_place(
     site: Site,
     artifacts: Sequence[RestoredArtifact],
-    contents: BackupContents,
-    planned: Replacement,
+    planned: Planned,
     terms: Terms,
     step: Callable[[str], None],
 ) -> Applied:
@@ -128,18 +151,20 @@ def restore_in_place(
     state = "Everything was rolled back: the database is as it was."
     main = main_of(artifacts)
     with site.connected() as connection:
-        with stating(state, site.login.place), _naming_holders(site, planned):
+        with stating(state, site.login.place), _naming_holders(site, planned.replacement):
             transaction = _begin(site, connection)
+            made = make_roles(connection, site, artifacts, terms.roles_to_make)
             step("drop")
-            replacement = _drop(connection, contents, planned, site)
+            replacement = _drop(connection, planned, site)
             standing = Standing(replacement, codec_of(main))
             rewriter = Rewriter(
                 site.server.number, terms.missing, terms.unassignable, in_one_transaction=True, standing=standing
             )
             step("restore")
+            provider = replace_provider_rows(connection, artifacts, planned.provider_tables, rewriter)
             feeder = _feed(site, connection, main, rewriter)
             notes = _back_to_defaults(connection, replacement)
-            expected = main.rows_per_table if main.rows_per_table is not None else feeder.rows
+            expected = {**provider, **(main.rows_per_table if main.rows_per_table is not None else feeder.rows)}
             step("count rows")
             counts = count_rows(connection, expected)
             refuse_differences(counts, expected)
@@ -150,7 +175,7 @@ def restore_in_place(
         notes += _analyse(connection, counts)
     return Applied(
         counts=counts,
-        notes=(f"The backup is in place in {site.database!r}.", *rewriter.notes(), *standing.notes(), *notes),
+        notes=(f"The backup is in place in {site.database!r}.", *made, *rewriter.notes(), *standing.notes(), *notes),
     )
 
 
@@ -167,12 +192,12 @@ def _begin(site: Site, connection: psycopg.Connection) -> str:
     return str(row[0]) if row else ""
 
 
-def _drop(connection: psycopg.Connection, contents: BackupContents, planned: Replacement, site: Site) -> Replacement:
+def _drop(connection: psycopg.Connection, planned: Planned, site: Site) -> Replacement:
     """Look again, now that nothing moves any more, and drop. Raises: TargetError PlanChanged."""
-    found = plan_replacement(connection, keys_of(contents))
+    found, wanted = plan_replacement(connection, keys_of(planned.contents)), planned.replacement
     drop(connection, found)
     again = names(found.dropped), names(found.replaced), found.in_the_way
-    if again != (names(planned.dropped), names(planned.replaced), planned.in_the_way):
+    if again != (names(wanted.dropped), names(wanted.replaced), wanted.in_the_way):
         raise TargetError(
             Reason.PLAN_CHANGED,
             f"The objects of the database {site.database!r} have changed since they were looked at.",

@@ -56,8 +56,8 @@ class Session:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it is a backup or a restore of ours."""
-        return self.application.startswith(APPLICATION)
+        """Whether it is a backup or a restore of ours at work; one that has just ended may still be seen, idle."""
+        return self.application.startswith(APPLICATION) and self.state != "idle"
 
     def __str__(self) -> str:
         return f"process {self.pid} ({self.application or 'unnamed'}, role {self.user}, {self.address}, {self.state})"
