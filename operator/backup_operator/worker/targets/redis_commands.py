@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 PIECE_BYTES: Final = 1 << 20
+_PIECES_KEPT: Final = 16
+"""Pieces of the mapped file that stay in memory behind the place that is read."""
 LARGE_KEY_BYTES: Final = 16 << 20
 """Of a key with more commands than this, only the first so many go into one transaction."""
 _SINCE_7 = {b"XSETID": 3, b"XGROUP": 5}
@@ -55,7 +57,9 @@ class CommandFile:
 
     def mentions(self, word: bytes) -> bool:
         """Whether the word is in the file, as a command, an option or a value; found at the speed of the disk."""
-        return self._content.find(b"$%d\r\n%b\r\n" % (len(word), word)) >= 0
+        found = self._content.find(b"$%d\r\n%b\r\n" % (len(word), word))
+        self._forget()
+        return found >= 0
 
     def uses(self, name: str) -> bool:
         """Whether a command of this name is in the file."""
@@ -66,6 +70,8 @@ class CommandFile:
         """The bytes from `start` on, in pieces of 1 MiB."""
         for offset in range(start, len(self._content), PIECE_BYTES):
             yield self._content[offset : offset + PIECE_BYTES]
+            if not offset // PIECE_BYTES % _PIECES_KEPT:
+                self._forget()
 
     def part(self, start: int, end: int) -> bytes:
         """The bytes from `start` to before `end`."""
@@ -77,8 +83,12 @@ class CommandFile:
     def commands(self, start: int, end: int | None = None) -> Iterator[Command]:
         """The commands from `start` on, in order. Raises: ValueError where the bytes are no commands."""
         content, position, stop = self._content, start, len(self._content) if end is None else end
+        kept_from = start
         while position < stop:
             begin = position
+            if begin - kept_from > _PIECES_KEPT * PIECE_BYTES:
+                self._forget()
+                kept_from = begin
             line = content.find(b"\r\n", position)
             words = []
             count, position = int(content[begin + 1 : line]), line + 2
@@ -105,7 +115,7 @@ class CommandFile:
         if count:
             yield KeySpan(key, begin, end, count, goes_on)
 
-    def forget(self) -> None:
+    def _forget(self) -> None:
         """Let go of the file's pages that are in memory; they are read again when they are needed."""
         if isinstance(self._content, mmap.mmap):
             self._content.madvise(mmap.MADV_DONTNEED)

@@ -51,7 +51,6 @@ class Merge:
                 self._write_missing(batch)
             else:
                 self._write_replacing(batch)
-            self._commands.forget()
 
     def _batches(self) -> Iterator[list[KeySpan]]:
         """SELECTs and the later parts of large keys alone, other keys by the hundred."""
@@ -81,9 +80,7 @@ class Merge:
 
     def _wrote_missing(self, batch: Sequence[KeySpan]) -> bool:
         keys = [span.key or b"" for span in batch]
-        asked = b"".join((encoded("WATCH", *keys), *(encoded("EXISTS", key) for key in keys)))
-        watched, *there = self._pipeline.ask([asked], len(keys) + 1)
-        _require_no_error([watched, *there])
+        there = self._watched(keys)
         missing = [span for span, exists in zip(batch, there, strict=True) if not exists]
         if missing and not self._transaction(b"", missing):
             return False
@@ -93,6 +90,16 @@ class Merge:
         self.progress.kept += len(batch) - len(missing)
         self._last_was_written = not there[-1]
         return True
+
+    def _watched(self, keys: Sequence[bytes]) -> Sequence[bool]:
+        """Which of the keys are there, all of them watched from now on."""
+        watched, count = self._pipeline.ask([encoded("WATCH", *keys), encoded("EXISTS", *keys)], 2)
+        _require_no_error([watched, count])
+        if count in (0, len(keys)):
+            return [bool(count)] * len(keys)
+        there = self._pipeline.ask([b"".join(encoded("EXISTS", key) for key in keys)], len(keys))
+        _require_no_error(there)
+        return [bool(reply) for reply in there]
 
     def _write_replacing(self, batch: Sequence[KeySpan]) -> None:
         dropped = self._transaction(encoded("UNLINK", *(span.key or b"" for span in batch)), batch)

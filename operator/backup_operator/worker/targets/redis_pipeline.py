@@ -5,6 +5,7 @@ error; `ask` returns the replies. One thread does both directions: a TLS connect
 Source: https://redis.io/docs/latest/develop/reference/protocol-spec/ and /develop/using-commands/pipelining/
 """
 
+import re
 import secrets
 import select
 import socket
@@ -23,6 +24,7 @@ SILENCE_SECONDS = 120.0
 """How long the server may neither take nor send a byte while something is under way."""
 _SEND_BYTES = 1 << 18
 _RECEIVE_BYTES = 1 << 18
+_SIMPLE_LINES = re.compile(rb"(?:[+:][^\r\n]*\r\n)*")
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -64,7 +66,7 @@ class Pipeline:
         for piece in pieces:
             self._send(piece, self._received.extend)
         reader = _ReplyReader(self._received, self._receive)
-        return [reader.read() for _ in range(replies)]
+        return reader.read_many(replies)
 
     def call(self, *words: str | bytes | int) -> Reply:
         """The reply to one command. Raises: ErrorReply."""
@@ -181,6 +183,24 @@ class _ReplyReader:
         self._buffer = buffer
         self._receive = receive
 
+    def read_many(self, count: int) -> list[Reply]:
+        """The next replies; statuses and numbers, of which a merge gets millions, are taken many at a time."""
+        replies: list[Reply] = []
+        while len(replies) < count:
+            lines = self._simple_lines(count - len(replies))
+            if lines:
+                replies += [int(line[1:]) if line[:1] == b":" else line[1:] for line in lines]
+            else:
+                replies.append(self.read())
+        return replies
+
+    def _simple_lines(self, at_most: int) -> list[bytes]:
+        run = _SIMPLE_LINES.match(self._buffer)
+        *lines, rest = (run.group() if run else b"").split(b"\r\n", at_most)
+        if run:
+            del self._buffer[: run.end() - len(rest)]
+        return lines
+
     def read(self) -> Reply:
         """The next reply. Raises: NotRedis."""
         line = self._line()
@@ -196,7 +216,7 @@ class _ReplyReader:
             return number
         if number < 0:
             return None
-        return self._bulk(number) if kind == b"$" else [self.read() for _ in range(number)]
+        return self._bulk(number) if kind == b"$" else self.read_many(number)
 
     def _line(self) -> bytes:
         start = 0

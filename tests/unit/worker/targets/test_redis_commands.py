@@ -98,7 +98,6 @@ def test_an_empty_file_is_mapped_too(tmp_path: Path):
     (tmp_path / "empty").write_bytes(b"")
 
     with mapped_command_file(tmp_path / "empty") as file:
-        file.forget()
         assert (len(file), file.functions(), list(file.commands(0))) == (0, (), [])
 
 
