@@ -45,8 +45,8 @@ def role_statements(chunks: Iterator[bytes], server_number: int, *, as_superuser
         about = _OF_A_ROLE.match(part.text)
         member = _MEMBERSHIP.match(part.text)
         if about is not None and about[2] != b" IN DATABASE ":
-            text = part.text if as_superuser or about[2] != b" WITH " else _NEEDS_SUPERUSER.sub(b"", part.text)
-            yield RoleStatement(_name(about[1]), text)
+            limited = about[2] == b" WITH " and not as_superuser
+            yield RoleStatement(_name(about[1]), _without_superusers_words(part.text) if limited else part.text)
         elif member is not None:
             yield RoleStatement(_name(member[2]), _membership(member, server_number))
 
@@ -76,6 +76,12 @@ def _run(connection: psycopg.Connection, statements: Iterator[RoleStatement], ma
             # the text of such a statement may hold a password's hash, which is never shown
             with naming(b"a statement about the role " + statement.role.encode()):
                 connection.execute(statement.text)
+
+
+def _without_superusers_words(text: bytes) -> bytes:
+    """Without the words that say what is so anyway, but that only a superuser may say."""
+    words, password, rest = text.partition(b" PASSWORD ")
+    return _NEEDS_SUPERUSER.sub(b"", words) + password + rest
 
 
 def _membership(found: re.Match[bytes], server_number: int) -> bytes:

@@ -66,9 +66,16 @@ def roles_of(statement: bytes) -> RolesOf:
             found = _MAPPING.match(statement)
             return RolesOf(grantees=_names(found[1])) if found else RolesOf(grantees=policy_roles(statement))
         case b"SET S":
-            found = _SESSION.match(statement)
-            return RolesOf(owners=_names(found[2] or b'"' + found[1] + b'"')) if found else NO_ROLES
+            return _of_session(statement)
     return NO_ROLES
+
+
+def _of_session(statement: bytes) -> RolesOf:
+    found = _SESSION.match(statement)
+    if found is None:
+        return NO_ROLES
+    literal = found[1].replace(b"''", b"'").replace(b'"', b'""') if found[1] is not None else b""
+    return RolesOf(owners=_names(found[2] or b'"' + literal + b'"'))
 
 
 def is_session_end(statement: bytes) -> bool:

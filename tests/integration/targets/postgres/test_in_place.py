@@ -288,14 +288,15 @@ def test_two_restores_into_one_database_do_not_overlap(server15, everything, res
     untouched(source, before)
 
 
-def test_a_lost_connection_rolls_back_and_is_told(server15, everything, restorer):
+@pytest.mark.parametrize("moment", ["drop", "restore", "count rows", "commit"])
+def test_a_lost_connection_rolls_back_and_is_told(server15, everything, restorer, moment):
     source = everything(server15)
     dump = source.dump(PLAIN)
     damaged(source)
     before = state(source)
 
     def end_it(name: str) -> None:
-        if name == "count rows":
+        if name == moment:
             server15.execute(
                 f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{source.database}'"
                 " and application_name like 'backup-operator%'"
@@ -309,3 +310,23 @@ def test_a_lost_connection_rolls_back_and_is_told(server15, everything, restorer
     assert failure.value.reason is Reason.CONNECTION_LOST
     assert "the database is as it was" in failure.value.message
     untouched(source, before)
+
+
+def test_a_connection_lost_behind_the_commit_is_told_but_no_failure(server15, everything, restorer):
+    source = everything(server15)
+    dump, wanted = source.dump(PLAIN), state(source)
+    damaged(source)
+
+    def end_it(name: str) -> None:
+        if name == "analyse":
+            server15.execute(
+                f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{source.database}'"
+                " and application_name like 'backup-operator%'"
+            )
+
+    target = restorer.target(server15.url(source.database), confirm=source.database, **IN_PLACE)
+    target.survey([dump])
+    applied = target.apply([dump], end_it)
+
+    assert any("ANALYZE did not run" in note for note in applied.notes)
+    untouched(source, wanted)
