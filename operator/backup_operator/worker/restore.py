@@ -151,7 +151,8 @@ def _restore_into(job: _Restore, target: Target, artifacts: tuple[RestoredArtifa
     if job.order.dry_run:
         return
     _require_leave(job, plan)
-    if job.order.safety_backup and _loses_content(job.order, plan):
+    # with an obstacle `apply` refuses before it writes, with the obstacle's own reason
+    if job.order.safety_backup and _loses_content(job.order, plan) and not plan.obstacles:
         job.steps.begin("safety backup")
         job.account.safety_backup = _back_up_target(job)
     try:
@@ -176,8 +177,14 @@ def open_target(order: RestoreOrder, workplace: Workplace) -> Target:
         )
     assert order.redis is not None
     from backup_operator.worker.targets.redis import RedisTarget
+    from backup_operator.worker.targets.redis_memory import pod_memory_limit_bytes
 
-    return RedisTarget(order.redis, scratch=workplace.scratch, confirm=order.confirm, memory_limit_bytes=None)
+    return RedisTarget(
+        order.redis,
+        scratch=workplace.scratch,
+        confirm=order.confirm,
+        memory_limit_bytes=pod_memory_limit_bytes(),
+    )
 
 
 def _pin(plan: TargetPlan, run: str) -> str:

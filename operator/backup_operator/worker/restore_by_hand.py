@@ -70,7 +70,7 @@ def restore_by_hand(arguments: argparse.Namespace, workplace: Workplace) -> Exit
 def _order(arguments: argparse.Namespace) -> RestoreOrder:
     url = _file(arguments.url_file, "the target's URL")
     scheme = read_secret(url)[0].strip().partition(":")[0]
-    kind = "redis" if scheme in ("redis", "rediss", "valkey", "valkeys") else "postgres"
+    kind = "redis" if scheme in ("redis", "rediss") else "postgres"
     directory: Path = arguments.store.absolute()
     store = StoreOrder(mount=str(directory.parent), path=directory.name, described=str(directory))
     passphrase = _file(arguments.passphrase_file, "the passphrase")

@@ -111,7 +111,8 @@ def drop(connection: psycopg.Connection, replacement: Replacement) -> None:
     found = connection.execute(_IDENTITIES, _columns(addresses)).fetchall()
     by_kind: dict[str, list[str]] = {}
     for kind, identity in found:
-        by_kind.setdefault(_DROP_WORDS.get(kind, kind), []).append(identity)
+        word = _DROP_WORDS.get(str(kind)) or str(kind)
+        by_kind.setdefault(word, []).append(str(identity))
     for kind, identities in by_kind.items():
         for start in range(0, len(identities), _DROPPED_AT_ONCE):
             for statement in _drops(kind, identities[start : start + _DROPPED_AT_ONCE]):
