@@ -154,11 +154,12 @@ def test_a_wrong_passphrase_opens_nothing_and_says_so(shelf, tmp_path, capsys):
     assert "another passphrase" in said.err
 
 
-def test_the_readme_commands_do_what_it_says(shelf, tmp_path, monkeypatch, capsys):
+def test_the_readme_commands_do_what_it_says(shelf, postgres, tmp_path, monkeypatch, capsys):
     place, runs = shelf
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(place.store)
     (tmp_path / "passphrase").write_text(PASSPHRASE)
+    (tmp_path / "url").write_text(postgres.url())
     (block,) = blocks("worker")
 
     codes = []
@@ -169,4 +170,6 @@ def test_the_readme_commands_do_what_it_says(shelf, tmp_path, monkeypatch, capsy
 
     assert codes == [Exit.OK] * len(block.commands)
     assert f"{runs[1]}: good" in capsys.readouterr().out
+    ((made,),) = postgres.rows("select datname from pg_database where datname like '%_restored_%'")
+    assert postgres.rows("select count(*) from users", made) == [(1000,)]
     assert (tmp_path / "opened.sql").read_text().count("CREATE TABLE public.users") == 1
