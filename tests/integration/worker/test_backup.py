@@ -58,6 +58,21 @@ def test_a_custom_run_is_read_to_its_end_by_pg_restore(bench, postgres):
     assert b"TABLE DATA public users" in listing.stdout
 
 
+@pytest.mark.parametrize(
+    ("compression", "suffix"),
+    [({"algorithm": "None", "level": 0}, ".rdb.gpg"), ({"algorithm": "Zstd", "level": 19}, ".rdb.zst.gpg")],
+    ids=["None", "Zstd 19"],
+)
+def test_a_run_is_packed_as_its_order_says(bench, compression, suffix):
+    with RedisServer() as server:
+        place = bench(redis={"url": server.url()})
+
+        code, report, log = place.run(compression=compression)
+
+    assert code == Exit.OK, log
+    assert place.files() == [f"{report.run}.json", f"{report.run}{suffix}"]
+
+
 def test_a_redis_run_counts_keys_per_database(bench):
     with RedisServer() as server:
         with server.client() as client, server.client(3) as third:

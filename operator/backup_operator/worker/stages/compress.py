@@ -29,6 +29,9 @@ ZSTD_WINDOW_LOG = 21
 
 ISAL_ERROR: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # isal's stub types the class as an instance
 
+_LEVELS = {Compression.GZIP: range(1, 10), Compression.ZSTD: range(1, 20)}
+"""As the policy's `compression.level` allows them."""
+
 UNREADABLE = (ISAL_ERROR, zstd.ZstdError, OSError, EOFError, ValueError)
 """What the decompressors raise for streams that are not theirs; bz2 raises the last three."""
 
@@ -166,9 +169,10 @@ def _unzstd() -> Inflater:
 
 
 def encoder(algorithm: Compression, level: int) -> Encoder:
-    """The writing twin; `level` is 1 (fastest) to 9 (smallest) and means nothing without compression."""
-    if not 1 <= level <= 9:
-        raise ValueError(f"compression level {level} is not 1-9")
+    """The writing twin; `level` is 1 (fastest) to 9 (smallest), with Zstd up to 19, and means nothing with None."""
+    levels = _LEVELS.get(algorithm)
+    if levels is not None and level not in levels:
+        raise ValueError(f"{algorithm} has no compression level {level}, only {levels[0]}-{levels[-1]}")
     if algorithm is Compression.GZIP:
         return Packing(lambda: _gzip(level))
     if algorithm is Compression.ZSTD:

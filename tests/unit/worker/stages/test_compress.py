@@ -7,6 +7,7 @@ import zlib
 import pytest
 from backports import zstd
 
+from backup_operator.api.storage import LEVELS, CompressionSettings
 from backup_operator.vocabulary.choices import Compression
 from backup_operator.worker.errors import VerificationFailed
 from backup_operator.worker.stages.base import BLOCK_BYTES
@@ -53,10 +54,28 @@ def test_zstd_has_a_check_sum_and_a_small_window():
     assert 10 + (window >> 3) == 21
 
 
-@pytest.mark.parametrize("level", [0, 10, -1])
-def test_a_level_that_is_none_is_refused(level):
-    with pytest.raises(ValueError, match="1-9"):
-        encoder(Compression.GZIP, level)
+@pytest.mark.parametrize(
+    ("algorithm", "level", "words"),
+    [(Compression.GZIP, 0, "1-9"), (Compression.GZIP, 10, "1-9"), (Compression.ZSTD, -1, "1-19"),
+     (Compression.ZSTD, 20, "1-19")],
+)  # fmt: skip
+def test_a_level_that_is_none_is_refused(algorithm, level, words):
+    with pytest.raises(ValueError, match=words):
+        encoder(algorithm, level)
+
+
+@pytest.mark.parametrize(
+    "compression",
+    [
+        *(CompressionSettings(algorithm=algorithm) for algorithm in Compression),
+        *(CompressionSettings(algorithm=algorithm, level=n) for algorithm in ALGORITHMS for n in LEVELS[algorithm]),
+    ],
+    ids=lambda one: f"{one.algorithm} {one.level}",
+)
+def test_every_compression_that_a_policy_may_ask_for_is_read_back(compression):
+    stored = packed(compression.algorithm, TEXT, compression.effective_level)
+
+    assert unpacked(compression.algorithm, stored) == TEXT
 
 
 @pytest.mark.parametrize("step", [0, 1, 17])
