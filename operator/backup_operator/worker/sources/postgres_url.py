@@ -19,6 +19,8 @@ _DEFAULT_PORT = 5432
 _ESCAPES = {"@": "%40", "/": "%2F", "%": "%25", " ": "%20", "[": "%5B", "]": "%5D"}
 _EXAMPLE = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 
+_ONE_PORT_PER_HOST = "Write one port for all hosts, or as many ports as hosts: ?host=a,b&port=5432,5433."
+
 _PASSED_ON = frozenset(
     {
         "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir", "sslsni", "sslnegotiation", "sslcertmode",
@@ -173,6 +175,8 @@ class _Reader:
         if len(overriding) == 1:
             overriding *= len(listed)
         if overriding:
+            if len(overriding) != len(listed):
+                raise self.invalid(f"names {len(listed)} hosts and {len(overriding)} ports", hint=_ONE_PORT_PER_HOST)
             listed = [(host, port) for (host, _), port in zip(listed, overriding, strict=True)]
         return tuple((host, port if port is not None else _DEFAULT_PORT) for host, port in listed)
 

@@ -4,6 +4,7 @@
 Source: https://www.iana.org/assignments/uri-schemes/prov/redis
 """
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -44,7 +45,7 @@ def parse_redis_url(text: str, described: str) -> RedisUrl:
     if any(letter.isspace() or not letter.isprintable() for letter in text.strip()):
         raise refuse("holds a space or another character that a URL cannot hold")
     parts = _split(text.strip(), refuse)
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    options = _options(parts.query, refuse)
     return RedisUrl(
         host=_host(parts, refuse),
         port=_port(parts, refuse),
@@ -116,6 +117,14 @@ def _database(path: str, option: str | None, refuse: _Refusal) -> int | None:
     if not (text.isascii() and text.isdigit()) or len(text) > 9:
         raise refuse("ends in something that is no database number (/0, /1, …)")
     return int(text)
+
+
+def _options(query: str, refuse: _Refusal) -> dict[str, str]:
+    """The options behind the `?`; what is no option's name may be the rest of a password, and is not repeated."""
+    pairs = [pair for pair in query.split("&") if pair]
+    if not all(re.match(r"[A-Za-z][A-Za-z0-9_.-]*=", pair) for pair in pairs):
+        raise refuse("holds a ? that is not percent-encoded (%3F), or an option that is not written NAME=VALUE")
+    return dict(parse_qsl(query, keep_blank_values=True))
 
 
 def _unused(options: dict[str, str], described: str) -> tuple[str, ...]:

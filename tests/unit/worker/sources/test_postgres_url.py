@@ -129,6 +129,9 @@ def test_parse_url_leaves_out_options_of_other_drivers_and_says_so():
         pytest.param("postgres://ann:hush@/app", "names no host", "HOST", id="no host"),
         pytest.param("postgres://ann:hush@db:port/app", "a port that is not a number", "", id="port in words"),
         pytest.param("postgres://ann:hush@db:70000/app", "a port that is not a number", "", id="port too high"),
+        pytest.param(
+            "postgres://ann:hush@db/app?port=1,2", "names 1 hosts and 2 ports", "one port", id="ports too many"
+        ),
         pytest.param("postgres://ann:hush@::1/app", "IPv6 address without brackets", "[::1]", id="IPv6 bare"),
         pytest.param(
             "postgres://ann:hush@db/app?sslmod=require", "option 'sslmod'", "Take it out", id="unknown option"
