@@ -4,6 +4,7 @@ At most 4096 bytes: of a longer termination message the kubelet keeps only the l
 backups first, then cuts texts. Source: https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/
 """
 
+import re
 from datetime import datetime
 from typing import Literal
 
@@ -120,6 +121,10 @@ def _with_texts_cut(report: Report, limit: int) -> Report:
 
 
 def _cut(text: str, limit: int) -> str:
-    """The text within `limit` bytes of UTF-8, an ellipsis where something went."""
+    """The text within `limit` bytes of UTF-8, an ellipsis where something went.
+
+    A control character takes six bytes of JSON, and nobody reads it: a question mark stands for it.
+    """
+    text = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "?", text)
     encoded = text.encode()
     return text if len(encoded) <= limit else encoded[: limit - 3].decode(errors="ignore") + "…"

@@ -58,8 +58,9 @@ class Runs:
 
     @property
     def start_one(self) -> str:
-        """What to type for a backup now."""
-        return f"kubectl -n {self.namespace} create job --from=cronjob/{self.cronjob} {self.cronjob[:40]}-now"
+        """What to type for a backup now, as often as one likes: the Job of the last time is still there."""
+        job = f"{self.cronjob[:40].rstrip('-.')}-$(date +%s)"
+        return f"kubectl -n {self.namespace} create job --from=cronjob/{self.cronjob} {job}"
 
     @property
     def newest_failed(self) -> bool:

@@ -70,6 +70,16 @@ def test_a_report_never_exceeds_the_limit_and_keeps_its_reason(text, warnings, b
     assert found.catalog.count == backups
 
 
+@pytest.mark.parametrize("letter", ["\x00", "\x01", "\x1b", "\x7f", "\n", '"', "\\", "\U0001f600"], ids=ascii)
+def test_texts_that_json_makes_longer_fit_too(letter):
+    text = letter * 5000
+    report = _report(
+        fault=Fault(reason=Reason.INTERNAL_ERROR, message=text, detail=text, hint=text), warnings=(text,) * 10
+    )
+
+    assert len(encode(report)) <= REPORT_LIMIT_BYTES
+
+
 def test_the_newest_backups_are_kept_when_the_message_is_long():
     fault = Fault(reason=Reason.TLS_FAILED, message="é" * 3000, detail="é" * 3000, hint="é" * 3000)
     report = _report(fault=fault, catalog=Catalog(count=20, backups=tuple(_line(number) for number in range(20))))

@@ -209,3 +209,11 @@ def assert_found(found: Finding, case: Case) -> None:
 
 def _condition(kind: ConditionType, status: ConditionStatus, since: datetime) -> Condition:
     return Condition(type=kind.value, status=status, last_transition_time=since, reason="Any", message="any")
+
+
+def test_the_command_for_a_run_makes_a_job_of_a_new_name_each_time():
+    cronjob = "a" * 39 + ".database"
+
+    command = Runs(namespace="prod", cronjob=cronjob).start_one
+
+    assert command == f"kubectl -n prod create job --from=cronjob/{cronjob} {'a' * 39}-$(date +%s)"
