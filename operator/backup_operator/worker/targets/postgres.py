@@ -5,7 +5,7 @@ apply:   confirm, obstacles, advisory lock -> globals -> the strategy -> counts 
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -129,13 +129,18 @@ class PostgresTarget:
         """Remove the password file; may be called twice."""
         if self._login is not None:
             self._login.password_file.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._login.password_file.parent.rmdir()
 
     def _make_login(self) -> Login:
         secret = self._order.url
         text, _ = read_secret(secret)
         try:
             url = parse_url(text.strip(), secret.described)
-            login = make_login(url, self._order.tls, self._scratch, application=APPLICATION, secret=secret.described)
+            # a directory of its own: a safety backup from the same scratch has a password file too
+            directory = self._scratch / "target"
+            directory.mkdir(mode=0o700, exist_ok=True)
+            login = make_login(url, self._order.tls, directory, application=APPLICATION, secret=secret.described)
             self._login = login
             refuse_transaction_pooler_port(login.place)
         except WorkerError as exc:

@@ -67,7 +67,9 @@ def survey_in_place(
     draft.overwritten = site.database
     draft.pinned["database"] = site.database
     draft.pinned["databaseId"] = facts.oid if facts else None
-    check_ours(draft, read_sessions(connection, site.database), site.database)
+    sessions = read_sessions(connection, site.database)
+    check_ours(draft, sessions, site.database)
+    draft.say(f"Sessions in {site.database!r} now, which stay: {listed(sessions) or 'none'}.")
     replacement = plan_replacement(connection, keys_of(contents))
     _tell(draft, site, replacement)
     _check(draft, site, replacement)
@@ -185,8 +187,6 @@ def _begin(site: Site, connection: psycopg.Connection) -> str:
     connection.execute(
         "select pg_catalog.set_config('lock_timeout', %s, false)", [f"{site.order.lock_timeout_seconds}s"]
     )
-    for setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
-        connection.execute("select pg_catalog.set_config(%s, '0', false)", [setting])
     connection.execute("begin")
     row = connection.execute("select pg_current_xact_id()::text").fetchone()
     return str(row[0]) if row else ""

@@ -5,7 +5,7 @@ Databases are made and renamed from another one, so a site has a connection to s
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,8 @@ from backup_operator.worker.targets.postgres_names import with_suffix
 
 APPLICATION = "backup-operator"
 """How every connection of ours, of backups too, calls itself to the server."""
+_TRANSACTION_TIMEOUT_SINCE = 170000
+_CANCEL_TIMEOUT_SECONDS = 5
 _LOCK_CLASS = 0x62616B75
 """`baku`: the first half of our advisory locks' keys."""
 _ELSEWHERE = ("postgres", "defaultdb", "template1")
@@ -95,14 +97,30 @@ class Site:
         """A connection in autocommit mode, closed afterwards. Raises: SourceError."""
         connection = (self.login if database is None else self.login_to(database)).connect()
         try:
+            self._without_time_limits(connection)
             yield connection
         finally:
+            _end_statement(connection)
             connection.close()
+
+    def _without_time_limits(self, connection: psycopg.Connection) -> None:
+        """Limits that are set for the role or the database are meant for others."""
+        names = ["statement_timeout", "idle_in_transaction_session_timeout"]
+        names += ["transaction_timeout"] if self.server.number >= _TRANSACTION_TIMEOUT_SINCE else []
+        for name in names:
+            connection.execute("select pg_catalog.set_config(%s, '0', false)", [name])
 
 
 def with_parameters(login: Login, **changed: str) -> Login:
     """The same login with other parameters of libpq."""
     return replace(login, parameters={**login.parameters, **changed})
+
+
+def _end_statement(connection: psycopg.Connection) -> None:
+    """A statement that was left in the middle is cancelled, since the server would only notice at its end."""
+    if connection.info.transaction_status is psycopg.pq.TransactionStatus.ACTIVE:
+        with suppress(psycopg.Error):
+            connection.cancel_safe(timeout=_CANCEL_TIMEOUT_SECONDS)
 
 
 def stamp(at: datetime) -> str:

@@ -1,5 +1,8 @@
 """NewDatabase: what is in the backup is in a new database, and nothing else was touched."""
 
+import shutil
+import signal
+
 import pytest
 
 from backup_operator.vocabulary.reasons import Reason
@@ -104,3 +107,44 @@ def test_a_psql_command_in_a_dump_is_an_obstacle_and_never_runs(server15, restor
     assert "touch" in failure.value.message
     assert not witness.exists()
     assert name not in databases(server15)
+
+
+class Stopped(Exception):
+    """What a signal's handler raises in the middle of a statement."""
+
+
+@pytest.mark.parametrize("kind", [PLAIN, CUSTOM])
+def test_an_interrupted_restore_leaves_no_database_and_no_file(server15, everything, restorer, kind):
+    source = everything(server15)
+    before = databases(server15)
+    target = restorer.target(server15.url("postgres"), database=f"{source.database}_new")
+    dump = source.dump(kind)
+    target.survey([dump])
+
+    def stop(step):
+        if step == "count rows":
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
+
+    def handler(*_):
+        raise Stopped
+
+    old = signal.signal(signal.SIGALRM, handler)
+    try:
+        with pytest.raises(Stopped):
+            target.apply([dump], stop)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+    assert databases(server15) == before
+
+
+def test_an_archive_without_room_in_scratch_is_streamed(server15, everything, restorer, monkeypatch):
+    source = everything(server15)
+    full = shutil.disk_usage("/")._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+
+    done = restorer.restore(server15.url("postgres"), [source.dump(CUSTOM)], database=f"{source.database}_new")
+
+    assert "unpack archive" not in done.steps
+    assert_equal(source, Side(server15, f"{source.database}_new"))
