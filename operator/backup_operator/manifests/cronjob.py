@@ -1,11 +1,12 @@
 """Room `manifests`: the CronJob of a policy; called by `controller.policies`."""
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from backup_operator.manifests.job import Owner
-from backup_operator.manifests.labels import POLICY_ANNOTATION, cronjob_name, policy_labels
+from backup_operator.manifests.labels import POLICY_ANNOTATION, WISH_ANNOTATION, cronjob_name, digest, policy_labels
 
 HISTORY_LIMIT = 3
 """Finished Jobs that stay, good and bad: those made by hand count too and must not push the newest out unread."""
@@ -31,7 +32,17 @@ def catch_up_window(rpo: timedelta) -> timedelta:
 
 
 def backup_cronjob(owner: Owner, timing: Timing, job_template: dict[str, Any]) -> dict[str, Any]:
-    """The CronJob that starts a policy's runs."""
+    """The CronJob that starts a policy's runs.
+
+    Its wish annotation changes with everything that is wanted: a field that is no longer wanted cannot be told from one
+    that the server has added, so that without it, for example, a memory limit taken out of the chart would stay.
+    """
+    wanted = _backup_cronjob(owner, timing, job_template)
+    wanted["metadata"]["annotations"][WISH_ANNOTATION] = digest(json.dumps(wanted, sort_keys=True))
+    return wanted
+
+
+def _backup_cronjob(owner: Owner, timing: Timing, job_template: dict[str, Any]) -> dict[str, Any]:
     return {
         "apiVersion": "batch/v1",
         "kind": "CronJob",

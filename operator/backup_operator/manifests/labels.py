@@ -17,6 +17,8 @@ WORK_LABEL = f"{GROUP}/work"
 POLICY_ANNOTATION = f"{GROUP}/policy-name"
 ORDER_ANNOTATION = f"{GROUP}/order"
 STORE_ANNOTATION = f"{GROUP}/store"
+WISH_ANNOTATION = f"{GROUP}/wish"
+"""A digest of everything that was wanted of an object when it was applied."""
 OURS = f"{MANAGED_BY}={OPERATOR},{POLICY_LABEL}"
 """The label selector of everything that the operator makes for a policy."""
 

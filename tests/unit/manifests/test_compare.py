@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
+from backup_operator.manifests.children import cronjob_of
 from backup_operator.manifests.compare import is_as_wanted
+from backup_operator.manifests.pod import WorkerPod
+from tests.unit.manifests.policies import policy
 
 
 @pytest.mark.parametrize(
@@ -28,3 +31,20 @@ from backup_operator.manifests.compare import is_as_wanted
 )
 def test_comparison(found: Any, wanted: Any, *, expected: bool):
     assert is_as_wanted(found, wanted) is expected
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"resources": {"requests": {"memory": "128Mi"}, "limits": {"memory": "1Gi"}}},
+        {"priority_class": "high"},
+        {"image_pull_secrets": ("regcred",)},
+    ],
+    ids=["a memory limit", "a priority class", "a registry's Secret"],
+)
+def test_what_the_operator_no_longer_wants_is_noticed(more: dict[str, Any]):
+    fewer: dict[str, Any] = {"resources": {"requests": {"memory": "128Mi"}}}
+    live = cronjob_of(policy(), WorkerPod(image="worker:1", **(fewer | more)))
+
+    assert is_as_wanted(live, cronjob_of(policy(), WorkerPod(image="worker:1", **(fewer | more))))
+    assert not is_as_wanted(live, cronjob_of(policy(), WorkerPod(image="worker:1", **fewer)))
