@@ -85,6 +85,19 @@ def test_rows_come_back_in_place_and_what_was_there_is_backed_up_first(bench, so
     assert json.loads(entry.read_text())["artifacts"][0]["rows_per_table"] == {"public.users": 500}
 
 
+def test_a_swapped_database_stays_beside(bench, source, capsys):
+    place = bench(postgres={"url": source.url("app")})
+    place.run()
+    source.execute("delete from users", "app")
+
+    code = _restore(place, "--strategy", "SwapDatabase", "--database", "app", "--confirm", "app")
+
+    assert code == Exit.OK, capsys.readouterr().err
+    assert source.rows(ROWS, "app") == WHOLE
+    ((kept,),) = source.rows("select datname from pg_database where datname like 'app_before_%'")
+    assert source.rows("select count(*) from users", kept) == [(0,)]
+
+
 def test_a_plan_that_is_no_longer_true_is_not_carried_out(bench, source, capsys):
     place = bench(postgres={"url": source.url("app")})
     place.run()
