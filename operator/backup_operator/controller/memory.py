@@ -12,24 +12,32 @@ from backup_operator.controller.sight import attempt_in, job_uid_of
 from backup_operator.rules.admission import StoreClaim, store_claim
 from backup_operator.rules.runs import Attempt
 
+GONE_JOBS_KNOWN = 10_000
+"""A pod goes seconds after its Job, so that many may go at the same time; at 100 bytes each, 1 MB."""
+
 
 @dataclass
 class Memory:
     """Ended pods by Job, because a Job over its deadline deletes its pod and the report with it; and all stores."""
 
     _attempts: dict[str, dict[str, Attempt]] = field(default_factory=dict)
+    _gone_jobs: dict[str, None] = field(default_factory=dict)
+    """The Jobs that went last, in order: their pods are deleted after them, and nobody asks for those any more."""
     _stores: dict[Key, tuple[StoreClaim, ...]] = field(default_factory=dict)
     _versions: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
 
     def remember_pod(self, pod: Manifest) -> None:
         """Keep what an ended pod says."""
         attempt, job = attempt_in(pod), job_uid_of(pod)
-        if attempt is not None and job is not None:
+        if attempt is not None and job is not None and job not in self._gone_jobs:
             self._attempts.setdefault(job, {})[pod["metadata"]["uid"]] = attempt
 
     def forget_job(self, uid: str) -> None:
         """Drop what the pods of a Job that is gone have said."""
         self._attempts.pop(uid, None)
+        self._gone_jobs[uid] = None
+        if len(self._gone_jobs) > GONE_JOBS_KNOWN:
+            del self._gone_jobs[next(iter(self._gone_jobs))]
 
     def attempts(self, job_uid: str) -> dict[str, Attempt]:
         """The ended pods of a Job that were seen, by their uid."""

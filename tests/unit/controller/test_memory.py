@@ -3,7 +3,7 @@
 from typing import Any
 
 from backup_operator.controller.cluster import Key
-from backup_operator.controller.memory import Memory, writes_where_it_wants
+from backup_operator.controller.memory import GONE_JOBS_KNOWN, Memory, writes_where_it_wants
 from tests.unit.controller.test_sight import pod, terminated
 
 POSTGRES = {"postgres": {"urlSecretRef": {"name": "app", "key": "URL"}}}
@@ -37,6 +37,26 @@ def test_what_a_pod_said_outlives_it_until_its_job_is_gone():
     assert list(memory.attempts("job-uid")) == ["pod-uid"]
     memory.forget_job("job-uid")
     assert memory.attempts("job-uid") == {}
+
+
+def test_a_pod_that_goes_after_its_job_is_not_kept_for_ever():
+    memory = Memory()
+    ended = pod(phase="Failed", state=terminated(exitCode=20))
+
+    memory.remember_pod(ended)
+    memory.forget_job("job-uid")
+    memory.remember_pod(ended)
+
+    assert memory.attempts("job-uid") == {}
+
+
+def test_jobs_that_are_gone_are_forgotten_in_the_end():
+    memory = Memory()
+
+    for number in range(GONE_JOBS_KNOWN + 5):
+        memory.forget_job(f"job-{number}")
+
+    assert len(memory._gone_jobs) == GONE_JOBS_KNOWN
 
 
 def test_a_policy_is_news_once_and_its_runs_are_none():
