@@ -1,7 +1,7 @@
 """Room `rules`: whether a spec is accepted, and why not; pure. Called by `controller`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -173,9 +173,12 @@ def _overlap(one: StoreClaim, other: StoreClaim) -> bool:
 
 def _path_taken(mine: StoreClaim, holder: StoreClaim) -> str:
     found = "is used" if mine.path == holder.path else f"overlaps with {holder.path}, which is used"
+    default = f"{mine.namespace}/{mine.policy}"
+    # a holder of the namespace's own directory has the default below it taken too
+    free = default if not _overlap(replace(mine, path=default), holder) else f"{mine.namespace}-{mine.policy}"
     return (
         f"spec.storage.path: {mine.path} on claim {mine.claim_name} {found} by BackupPolicy {holder.policy}; each "
-        f"policy needs a directory of its own; write for example path: {mine.namespace}/{mine.policy}"
+        f"policy needs a directory of its own; write for example path: {free}"
     )
 
 

@@ -91,7 +91,7 @@ def test_the_words_of_a_taken_path_say_what_to_write():
 
     assert verdict.message == (
         "spec.storage.path: prod/app-db on claim backups overlaps with prod, which is used by BackupPolicy old; each "
-        "policy needs a directory of its own; write for example path: prod/app-db"
+        "policy needs a directory of its own; write for example path: prod-app-db"
     )
 
 
