@@ -86,7 +86,12 @@ ObjectName = Annotated[
 
 SecretKey = Annotated[
     str,
-    Format("[-._a-zA-Z0-9]+", "a key in a Secret: letters, digits, '-', '_' and '.'", "SUPABASE_DB_URL"),
+    Format(
+        "[-._a-zA-Z0-9]+",
+        "a key in a Secret: letters, digits, '-', '_' and '.', but not '.' alone or '..' in front",
+        "SUPABASE_DB_URL",
+        forbidden="^\\.(\\.|$)",
+    ),
 ]
 """A key in a Secret."""
 
@@ -106,9 +111,14 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-AMOUNT_SCHEMA = {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]}
-Amount = Annotated[str, BeforeValidator(_as_text), WithJsonSchema(AMOUNT_SCHEMA)]
-"""An amount of CPU or memory, written as a number or a text; the API server judges it in the Job."""
+_AMOUNT = Format(
+    "([0-9]+(\\.[0-9]*)?|\\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?",
+    "an amount as Kubernetes writes it",
+    "250m, 2 or 512Mi",
+    max_length=40,
+)
+Amount = Annotated[str, BeforeValidator(_as_text), _AMOUNT, WithJsonSchema(_AMOUNT.schema_of_number_or_text())]
+"""An amount of CPU or memory, written as a number or a text; a wrong one in a Job is answered with 500."""
 
 _PATH = "[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*"
 _PATH_WORDS = (

@@ -59,6 +59,16 @@ class Format:
         rule = {"rule": expression, "message": self._advice, "messageExpression": f"{found} + self + {advice}"}
         return {"type": "string", "maxLength": self.max_length, "x-kubernetes-validations": [rule]}
 
+    def schema_of_number_or_text(self) -> dict[str, Any]:
+        """The part of a CRD where whole numbers are taken beside strings."""
+        schema = self.schema()
+        (rule,) = schema.pop("x-kubernetes-validations")
+        rule = {**rule, "rule": f"type(self) == int || {rule['rule']}"}
+        rule["messageExpression"] = rule["messageExpression"].replace("+ self +", "+ string(self) +")
+        del schema["type"]
+        either = {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]}
+        return {**either, **schema, "x-kubernetes-validations": [rule]}
+
     @property
     def _advice(self) -> str:
         return f"expected {self.expected}; write for example {self.example}"
