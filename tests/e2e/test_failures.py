@@ -248,3 +248,50 @@ def test_a_full_volume_is_named_and_leaves_nothing_listed(ground: Namespace, ser
     finally:
         node.unmount(volume)
         ground.kubectl("delete", "persistentvolume", volume, "--wait=false")
+
+
+def test_a_store_that_belongs_to_someone_else_is_named(ground: Namespace):
+    # a volume's first worker pod gives all of it to the worker's group; what comes later stays as it is
+    ground.apply(objects.backup_policy("first", objects.redis_source()))
+    Policy(ground, "first").back_up("first")
+    store = f"/backups/{ground.name}/app"
+    run_once(ground, "owner", f"mkdir -p -m 0755 {store}; chown 0:0 {store}; chmod 0700 {store}")
+    ground.apply(objects.backup_policy("app", objects.redis_source()))
+    policy = Policy(ground, "app")
+
+    policy.start("fails")
+
+    assert_is_told(policy, "StorePermission")
+    run_once(ground, "giver", f"chown -R 65532:65532 {store}")
+    assert_heals(policy)
+
+
+def run_once(namespace: Namespace, name: str, script: str) -> None:
+    """A script of root on claim `backups`."""
+    mounts = [{"name": "store", "mountPath": "/backups"}]
+    container = {"command": ["bash", "-ec", script], "securityContext": {"runAsUser": 0}, "volumeMounts": mounts}
+    made = objects.pod(name, container, [{"name": "store", "persistentVolumeClaim": {"claimName": "backups"}}])
+    made["spec"]["restartPolicy"] = "Never"
+    namespace.apply(made)
+    wait_until(
+        lambda: namespace.get("pod", name)["status"]["phase"],
+        lambda phase: phase == "Succeeded",
+        for_what=f"pod {name}",
+    )
+
+
+def test_a_claim_that_another_pod_holds_alone_is_named_and_the_same_job_goes_on_when_it_is_free(ground: Namespace):
+    ground.apply(objects.claim("alone", accessModes=["ReadWriteOncePod"]))
+    container = {"command": ["sleep", "infinity"], "volumeMounts": [{"name": "store", "mountPath": "/backups"}]}
+    holder = objects.pod("holder", container, [{"name": "store", "persistentVolumeClaim": {"claimName": "alone"}}])
+    ground.apply(holder)
+    ground.wait_for_pod("holder")
+    ground.apply(objects.backup_policy("app", objects.redis_source(), storage={"claimName": "alone"}))
+    policy = Policy(ground, "app")
+
+    policy.start("waits")
+
+    assert_is_told(policy, "ClaimInUse")
+    ground.delete("pod", "holder")
+    assert policy.wait_for_job("waits") == "Complete"
+    policy.wait_for("Ready", "True", "Ready")
