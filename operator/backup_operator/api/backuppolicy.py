@@ -254,6 +254,8 @@ class BackupPolicyStatus(StatusPart):
     """The newest backups in the store, newest first, at most 20."""
     backup_count: int | None = None
     """How many backups the store holds."""
+    locked_backups: int | None = None
+    """How many more it holds that were written under another passphrase than the present one."""
     oldest_backup_at: Time | None = None
     """When the oldest of them began."""
     store: str | None = None

@@ -63,6 +63,8 @@ class Catalog(_Letter):
     """What the store holds: `backups` newest first, at most 20."""
 
     count: int
+    locked: int | None = None
+    """Backups beside them that another passphrase was used for; None for none."""
     oldest_at: datetime | None = None
     backups: tuple[BackupLine, ...] = ()
 

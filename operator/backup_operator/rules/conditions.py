@@ -55,6 +55,8 @@ class Runs:
     next_run_at: datetime | None = None
     inventory_words: str = ""
     """Why the store's catalog could not be read; empty when it was, or is being read."""
+    locked_backups: int = 0
+    """Backups in the store that were written under another passphrase than the present one."""
 
     @property
     def start_one(self) -> str:
@@ -138,10 +140,19 @@ def fresh(runs: Runs, rpo: timedelta, now: datetime) -> Finding:
         words = f"Job {runs.active.job_name} has been running for more than {limit} and no fresh backup is left."
         return _false(Reason.RUN_STUCK, words)
     if good is None:
-        return _false(Reason.NEVER_SUCCEEDED, "No verified backup exists in this store.")
+        return _false(Reason.NEVER_SUCCEEDED, _no_backup_words(runs.locked_backups))
     began = format_time(good.started_at)
     return _false(
         Reason.OBJECTIVE_EXCEEDED, f"The newest verified backup, {good.name} of {began}, is older than {limit}."
+    )
+
+
+def _no_backup_words(locked: int) -> str:
+    if not locked:
+        return "No verified backup exists in this store."
+    return (
+        f"No backup in this store opens with the present passphrase; {locked} were written under another one. Put that "
+        "one back into the Secret that spec.encryption.passphraseSecretRef names, or open them as RECOVER.md tells."
     )
 
 

@@ -69,6 +69,7 @@ def next_status(before: BackupPolicyStatus, sight: Sight, now: datetime) -> Back
         active=_active(sight.backups),
         next_run_at=None if sight.schedule.suspended else sight.schedule.next_run_at,
         inventory_words=_inventory_words(sight.inventories),
+        locked_backups=stored.locked_backups or 0,
     )
     findings = _findings(before, sight, runs, now)
     return stored.model_copy(
@@ -183,13 +184,22 @@ def _with_report(status: BackupPolicyStatus, report: Report) -> BackupPolicyStat
     if report.backup is not None and report.outcome is Outcome.SUCCEEDED:
         changes["last_successful_backup"] = backup_record(report.backup, report.warnings)
     elif report.catalog is not None and (report.catalog.backups or not report.catalog.count):
-        changes["last_successful_backup"] = _newest_in(report.catalog, status.last_successful_backup)
+        changes["last_successful_backup"] = _newest_in(report.catalog, status)
     return status.model_copy(update=changes)
 
 
-def _newest_in(catalog: Catalog, known: BackupRecord | None) -> BackupRecord | None:
-    """The newest verified backup of a catalog; what is known of the same one says more."""
+def _newest_in(catalog: Catalog, status: BackupPolicyStatus) -> BackupRecord | None:
+    """The newest verified backup of a catalog; what is known of the same one says more.
+
+    One that is known stays the newest when a changed passphrase keeps the worker from opening its entry: as long as
+    there are no fewer entries than before.
+    """
+    known = status.last_successful_backup
     newest = next((line for line in catalog.backups if line.verified), None)
+    if catalog.locked and known and (newest is None or newest.started_at < known.started_at):
+        entries_before = (status.backup_count or 0) + (status.locked_backups or 0)
+        if catalog.count + catalog.locked >= entries_before:
+            return known
     if newest is None or (known is not None and known.name == newest.name):
         return known if newest else None
     return backup_record(newest)
@@ -199,6 +209,7 @@ def _catalog_fields(catalog: Catalog) -> dict[str, object]:
     return {
         "backups": tuple(_listed(line) for line in catalog.backups[:LISTED_BACKUPS]),
         "backup_count": catalog.count,
+        "locked_backups": catalog.locked,
         "oldest_backup_at": catalog.oldest_at and _to_the_second(catalog.oldest_at),
     }
 

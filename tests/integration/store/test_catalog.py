@@ -102,8 +102,10 @@ def test_a_changed_passphrase_is_told_in_a_few_warnings_not_one_per_entry(store)
     for day in range(6):
         write_run(store, NIGHT + timedelta(days=day))
 
-    warnings = read_catalog(store, keys_of(b"a new passphrase")).warnings()
+    reading = read_catalog(store, keys_of(b"a new passphrase"))
 
+    assert reading.catalog() == Catalog(count=0, locked=6)
+    warnings = reading.warnings()
     assert len(warnings) == 4
     assert "was written under another passphrase" in warnings[0]
     assert warnings[-1] == "… and the same of 3 more entries"

@@ -112,6 +112,9 @@ def test_last_run_succeeded(case: Case):
 
 FRESH = {
     "no backup": Case(runs(), FALSE, Reason.NEVER_SUCCEEDED),
+    "only backups of another passphrase": Case(
+        runs(locked_backups=3), FALSE, Reason.NEVER_SUCCEEDED, ("3 were written under another one", "Put that one back")
+    ),
     "a young backup": Case(runs(last_good=good(HOUR)), TRUE, Reason.WITHIN_OBJECTIVE, ("until 2026-11-25T12:00:00Z",)),
     "a backup that began exactly the objective ago": Case(runs(last_good=good(RPO)), FALSE, Reason.OBJECTIVE_EXCEEDED),
     "a backup one second younger": Case(

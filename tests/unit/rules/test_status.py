@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from backup_operator.api.backuppolicy import BackupPolicyStatus
 from backup_operator.contract.report import BackupLine, Catalog, Fault, Report, StorageUse
 from backup_operator.rules.conditions import Finding, ScheduleSeen
@@ -272,3 +274,17 @@ def test_a_job_that_vanishes_in_the_middle_is_a_failed_run_until_the_store_says_
     assert conditions(gone)["Ready"] == "JobLost"
     assert again.wire() == gone.wire()
     assert conditions(found)["Ready"] == "Ready"
+
+
+@pytest.mark.parametrize(("locked", "fresh"), [(2, "WithinObjective"), (1, "NeverSucceeded")], ids=["all", "one gone"])
+def test_a_known_backup_stays_known_when_the_passphrase_has_changed_and_no_entry_has_gone(locked: int, fresh: str):
+    good = job("a", 3 * HOUR, good_report(3 * HOUR, 5 * HOUR))
+    before = next_status(EMPTY, replace(SIGHT, backups=(good,)), NOW)
+    report = bad_report(HOUR).model_copy(update={"catalog": Catalog(count=0, locked=locked)})
+
+    after = next_status(before, replace(SIGHT, backups=(good, job("b", HOUR, report))), NOW)
+    later = next_status(after, replace(SIGHT, backups=(good, job("b", HOUR, report))), NOW)
+
+    assert conditions(after)["Fresh"] == fresh
+    assert (after.backup_count, after.locked_backups) == (0, locked)
+    assert later.wire() == after.wire()

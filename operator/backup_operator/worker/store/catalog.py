@@ -108,6 +108,7 @@ class CatalogReading:
     def _catalog(self, listed: int) -> Catalog:
         return Catalog(
             count=len(self.entries),
+            locked=sum(refusal.reason is Reason.KEY_INVALID for refusal in self.unreadable) or None,
             oldest_at=self.entries[-1].started_at if self.entries else None,
             backups=tuple(run.line() for run in self.entries[:listed]),
         )
