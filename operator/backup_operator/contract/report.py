@@ -5,10 +5,9 @@ backups first, then cuts texts. Source: https://kubernetes.io/docs/tasks/debug/d
 """
 
 import re
-from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from backup_operator.vocabulary.choices import Outcome
 from backup_operator.vocabulary.reasons import Reason
@@ -27,8 +26,8 @@ class BackupLine(_Letter):
     """One backup of the catalog, as short as it can be; exactly one of rows and keys is set."""
 
     name: str
-    started_at: datetime
-    completed_at: datetime
+    started_at: AwareDatetime
+    completed_at: AwareDatetime
     size_bytes: int
     """Stored size of all its artifacts."""
     rows: int | None = None
@@ -65,7 +64,7 @@ class Catalog(_Letter):
     count: int
     locked: int | None = None
     """Backups beside them that another passphrase was used for; None for none."""
-    oldest_at: datetime | None = None
+    oldest_at: AwareDatetime | None = None
     backups: tuple[BackupLine, ...] = ()
 
 
@@ -76,8 +75,8 @@ class Report(_Letter):
     kind: Literal["Backup", "Inventory"] = "Backup"
     outcome: Outcome
     run: str = ""
-    started_at: datetime
-    completed_at: datetime
+    started_at: AwareDatetime
+    completed_at: AwareDatetime
     backup: BackupLine | None = None
     fault: Fault | None = None
     warnings: tuple[str, ...] = ()

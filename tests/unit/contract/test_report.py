@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from backup_operator.contract.report import REPORT_LIMIT_BYTES, BackupLine, Catalog, Fault, Report, decode, encode
 from backup_operator.vocabulary.choices import Outcome
@@ -95,4 +96,11 @@ def test_the_newest_backups_are_kept_when_the_message_is_long():
 @pytest.mark.parametrize("letter", [b"", b"Killed", b"{}", b'{"version": 2}', b"\xff"], ids=repr)
 def test_what_is_no_report_is_refused(letter):
     with pytest.raises(ValueError, match=r".+"):
+        decode(letter)
+
+
+def test_a_time_without_a_zone_is_no_report():
+    letter = encode(_report()).replace(b'"started_at":"2026-11-23T12:00:00Z"', b'"started_at":"2026-11-23T12:00:00"')
+
+    with pytest.raises(ValidationError, match="timezone"):
         decode(letter)
