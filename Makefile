@@ -48,9 +48,9 @@ install: cluster images ## install the chart with these images into namespace ba
 test-unit: $(VENV)/ready ## tests without I/O
 	$(RUN) -m pytest tests/unit -n auto
 
-test-integration: $(VENV)/ready ## tests with real servers on this machine
+test-integration: cluster $(VENV)/ready ## tests with real servers on this machine, and with the cluster's API server
 	$(CLUSTER) packages integration
-	$(RUN) -m pytest tests/integration
+	$(RUN) -m pytest tests/integration -n 2 --dist loadfile
 
 test-e2e: cluster images $(VENV)/ready ## tests on the cluster
 	$(RUN) -m tests.e2e

