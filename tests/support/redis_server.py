@@ -70,7 +70,7 @@ def _unpack_wheel(requirement: str, target: Path) -> None:
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that was free a moment ago, low enough for cluster mode, which takes port + 10,000 too."""
+    """A TCP port on 127.0.0.1 that was free a moment ago, and low enough for cluster mode, which takes another."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
