@@ -48,6 +48,9 @@ _LOOK_AGAIN_AT_MOST = timedelta(minutes=1)
 _LOOK_AGAIN_SHARE = 4
 _NAMESPACE_GOES = "because it is being terminated"
 """The API server's words; the policy itself is gone a moment later."""
+_STANDS = ("unable to convert", "failed calling webhook")
+"""The API server's words where it answers 500 for what stays until somebody mends it: a value that it cannot read, an
+admission webhook that does not answer."""
 _TRY_REFUSED_AGAIN = timedelta(minutes=1)
 _JUST_AFTER = timedelta(seconds=1)
 _KEEPS_ALL = "everything (retention comes with a later release)"
@@ -147,7 +150,7 @@ class Policies:
         try:
             return _schedule_seen(await self._apply(live, cronjob_of(case.policy, self._settings.worker)), now)
         except Refused as exc:
-            _raise_if_it_heals(exc)
+            raise_if_it_heals(exc)
             seen = _schedule_seen(live, now) if live is not None else ScheduleSeen()
             return replace(seen, refused=f"The API server refused CronJob {name}: {exc}")
 
@@ -178,7 +181,7 @@ class Policies:
         except AlreadyExists:
             return False
         except Refused as exc:
-            _raise_if_it_heals(exc)
+            raise_if_it_heals(exc)
             log.warning("inventory refused", extra={"policy": str(case.key), "error": str(exc)})
             return True
         log.info("inventory started", extra={"policy": str(case.key), "store": case.store})
@@ -265,7 +268,9 @@ def _schedule_seen(live: Manifest, now: datetime) -> ScheduleSeen:
     return ScheduleSeen(metadata["name"], spec["schedule"], zone, suspended, following)
 
 
-def _raise_if_it_heals(exc: Refused) -> None:
+def raise_if_it_heals(exc: Refused) -> None:
     """Raises: the refusal, when it says nothing about our object: overload, a fault, or a namespace on its way out."""
+    if any(words in str(exc) for words in _STANDS):
+        return
     if exc.status >= 500 or exc.status == 429 or _NAMESPACE_GOES in str(exc):
         raise exc

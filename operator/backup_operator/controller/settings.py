@@ -57,9 +57,12 @@ def _worker(environment: Mapping[str, str]) -> WorkerPod:
     if not image:
         raise SettingsInvalid("BACKUP_IMAGE is not set: it names the image of the worker pods")
     try:
-        resources = json.loads(environment.get("WORKER_RESOURCES") or "{}")
+        # a value that Helm was told to take out comes as null
+        resources = json.loads(environment.get("WORKER_RESOURCES") or "{}") or {}
     except ValueError as exc:
         raise SettingsInvalid(f"WORKER_RESOURCES is not JSON: {exc}") from exc
+    if not isinstance(resources, dict):
+        raise SettingsInvalid("WORKER_RESOURCES is no JSON object with requests and limits")
     return WorkerPod(
         image=image,
         pull_policy=environment.get("BACKUP_IMAGE_PULL_POLICY") or "IfNotPresent",

@@ -34,14 +34,23 @@ def test_helm_finds_no_fault():
 def test_the_api_server_takes_every_object(namespace: Namespace, values: tuple[str, ...]):
     objects = rendered_chart("--namespace", namespace.name, "--set=crds.install=false", *values)
 
-    kubectl = ("kubectl", "apply", "--server-side", "--dry-run=server", "--filename=-")
+    # a release that is installed owns the same names outside of namespaces
+    kubectl = ("kubectl", "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--filename=-")
     answer = LocalShell().run(*kubectl, stdin=yaml.safe_dump_all(objects).encode()).decode()
 
     assert answer.count("serverside-applied (server dry run)") == len(objects)
 
 
 @pytest.mark.parametrize(
-    "value", ["imagee.tag=x", "image.pullPolicy=Sometimes", "operator.workers=0", "worker.scratchSize=many"]
+    "value",
+    [
+        "imagee.tag=x",
+        "image.pullPolicy=Sometimes",
+        "operator.workers=0",
+        "worker.scratchSize=many",
+        "worker.resources.limits.memory=lots",
+        "fullnameOverride=Upper",
+    ],
 )
 def test_a_value_that_is_wrong_is_refused(value: str):
     with pytest.raises(ProgramFailed, match=value.partition(".")[0]):
@@ -106,3 +115,12 @@ def test_the_notes_say_what_to_type_next():
 
     assert "kubectl -n backup-operator rollout status deployment/notes-of-backup-operator" in notes
     assert "create job --from=cronjob/app-db" in notes
+
+
+def test_images_are_named_by_tag_or_by_digest():
+    rendered = rendered_chart("--set-string=image.tag=1.2", "--set=workerImage.tag=sha256:abc")
+
+    (pod,) = [one["spec"]["template"]["spec"] for one in rendered if one["kind"] == "Deployment"]
+    (container,) = pod["containers"]
+    assert container["image"] == "backup-operator:1.2"
+    assert {"name": "BACKUP_IMAGE", "value": "backup-operator-worker@sha256:abc"} in container["env"]

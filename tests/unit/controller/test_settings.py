@@ -24,8 +24,22 @@ def test_the_environment_is_read():
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("BACKUP_IMAGE", ""), ("WORKER_RESOURCES", "{"), ("WORKERS", "0"), ("RESYNC_SECONDS", "x")]
+    ("variable", "value"),
+    [
+        ("BACKUP_IMAGE", ""),
+        ("WORKER_RESOURCES", "{"),
+        ("WORKER_RESOURCES", "[1]"),
+        ("WORKERS", "0"),
+        ("RESYNC_SECONDS", "x"),
+    ],
 )
 def test_a_variable_that_cannot_be_read_is_named(variable: str, value: str):
     with pytest.raises(SettingsInvalid, match=variable):
         Settings.from_environment({"BACKUP_IMAGE": "worker:1", variable: value})
+
+
+@pytest.mark.parametrize("text", ["", "{}", "null"])
+def test_without_resources_workers_have_none(text: str):
+    settings = Settings.from_environment({"BACKUP_IMAGE": "worker:1", "WORKER_RESOURCES": text})
+
+    assert settings.worker.resources == {}
