@@ -121,13 +121,19 @@ def _failed_words(runs: Runs, failed: FailedBackup) -> str:
     job = f"Job {failed.job_name}: " if failed.job_name else ""
     hint = f" Hint: {failed.hint}." if failed.hint else ""
     if runs.active is not None and runs.active.job_name == failed.job_name:
-        again = " The Job is still trying."
+        again = " The Job is still trying." if failed.completed_at else _waiting_words(runs, runs.active)
     elif not runs.cronjob:
         again = ""
     else:
         when = f"at {format_time(runs.next_run_at)}, or now with " if runs.next_run_at else ""
         again = f" Next run {when or 'by hand: '}{runs.start_one}"
     return f"{job}{_sentence(failed.message)}{hint}{again}"
+
+
+def _waiting_words(runs: Runs, active: ActiveBackup) -> str:
+    """A Job keeps the pod that it was made with: an edit of the policy reaches the next one only."""
+    delete = f"kubectl -n {runs.namespace} delete job {active.job_name}"
+    return f" The Job waits, and no scheduled run starts before it ends. After an edit of the policy: {delete}"
 
 
 def fresh(runs: Runs, rpo: timedelta, now: datetime) -> Finding:

@@ -85,6 +85,12 @@ LAST_RUN = {
         Reason.AUTHENTICATION_FAILED,
         ("still trying",),
     ),
+    "a run that waits for its pod": Case(
+        runs(last_failed=failed(seconds=None, job="app-db-2"), active=active()),
+        FALSE,
+        Reason.AUTHENTICATION_FAILED,
+        ("The Job waits", "no scheduled run starts before it ends", "kubectl -n prod delete job app-db-2"),
+    ),
     "a good run after a failed one": Case(
         runs(last_good=good(HOUR), last_failed=failed(2 * HOUR)), TRUE, Reason.SUCCEEDED
     ),
