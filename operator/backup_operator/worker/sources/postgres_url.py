@@ -32,6 +32,13 @@ _PASSED_ON = frozenset(
 )  # fmt: skip
 """Options that libpq knows and that are passed on as they are."""
 
+_VALUES = {
+    "sslmode": "disable|allow|prefer|require|verify-ca|verify-full",
+    "connect_timeout": "[0-9]+",
+    "target_session_attrs": "any|read-write|read-only|primary|standby|prefer-standby",
+}
+"""What libpq takes for some options, as patterns: it tells a wrong value like a server that cannot be reached."""
+
 _OURS = frozenset({"gssencmode", "fallback_application_name", "client_encoding", "sslcompression", "replication"})
 """libpq options that do no harm and that we set ourselves: left out without a word."""
 
@@ -202,6 +209,14 @@ class _Reader:
             )
         return int(text)
 
+    def _value(self, name: str, text: str) -> str:
+        value = self.decode(text, f"the option {name}")
+        allowed = _VALUES.get(name)
+        if allowed is not None and not re.fullmatch(allowed, value):
+            words = "a whole number" if allowed.startswith("[") else allowed.replace("|", ", ")
+            raise self.invalid(f"gives the option {name} a value that PostgreSQL does not take", hint=f"Write {words}.")
+        return value
+
     def options(self, query: str) -> tuple[dict[str, str], tuple[str, ...]]:
         options: dict[str, str] = {}
         warnings: list[str] = []
@@ -215,7 +230,7 @@ class _Reader:
             elif name == "ssl":
                 options["sslmode"] = "require"
             elif name in _PASSED_ON | {"user", "password", "dbname", "host", "port"}:
-                options[name] = self.decode(value, f"the option {name}")
+                options[name] = self._value(name, value)
             elif name not in _OURS:
                 raise self.invalid(
                     f"has the option {name!r}, which libpq does not know or which cannot be used here",

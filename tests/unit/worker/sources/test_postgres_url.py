@@ -139,6 +139,11 @@ def test_parse_url_leaves_out_options_of_other_drivers_and_says_so():
         pytest.param(
             "postgres://ann:hush@db/app?passfile=/etc/hush", "option 'passfile'", "", id="option not for here"
         ),
+        pytest.param("postgres://ann:hush@db/app?sslmode=hush", "the option sslmode a value", "verify-full", id="mode"),
+        pytest.param("postgres://ann:hush@db/app?sslmode=", "the option sslmode a value", "verify-full", id="no mode"),
+        pytest.param(
+            "postgres://ann:hush@db/app?connect_timeout=5s", "option connect_timeout a", "a whole number", id="timeout"
+        ),
         pytest.param("postgres://ann:hush@db/app?sslmode", "sslmode without a value", "?sslmode=", id="no value"),
     ],
 )
