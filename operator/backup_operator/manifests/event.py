@@ -1,4 +1,4 @@
-"""Room `manifests`: Events of the operator; called by `controller.events`.
+"""Room `manifests`: Events of the operator; called by `controller.announce`.
 
 Source: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/ (note: 1024 bytes at most).
 """

@@ -1,4 +1,4 @@
-"""Room `manifests`: the template of a backup Job and the inventory Job; called by `manifests.cronjob`, `controller`."""
+"""Room `manifests`: the template of a backup Job and the inventory Job; called by `manifests.children`."""
 
 from dataclasses import dataclass
 from datetime import timedelta
