@@ -136,7 +136,9 @@ def _file(policy: BackupPolicy, role: str, ref: SecretKeyRef) -> SecretFile:
     return SecretFile(
         path=_mount(role, ref).path,
         described=f"key {ref.key} of Secret {namespace}/{ref.name}",
-        command=f"kubectl -n {namespace} create secret generic {ref.name} --from-file={ref.key}=<file>",
+        # works whether the Secret is there or not, and leaves its other keys as they are
+        command=f"kubectl -n {namespace} create secret generic {ref.name} --from-file={ref.key}=<file> "
+        "--dry-run=client -o yaml | kubectl apply --server-side -f -",
     )
 
 

@@ -201,14 +201,6 @@ def as_conditions(
 _MESSAGE_LIMIT = 4000
 
 
-def finding_in(before: tuple[Condition, ...], kind: ConditionType) -> Finding | None:
-    """What a condition said; None when it was absent or its reason is not of this version."""
-    found = next((one for one in before if one.type == kind.value), None)
-    if found is None or found.reason not in Reason.__members__.values():
-        return None
-    return Finding(found.status, Reason(found.reason), found.message)
-
-
 def _sentence(text: str) -> str:
     text = text.strip()
     return text if text.endswith((".", "…", "!", "?")) else f"{text}."

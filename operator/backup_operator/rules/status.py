@@ -17,14 +17,13 @@ from backup_operator.api.backuppolicy import (
     ListedBackup,
     StorageStatus,
 )
-from backup_operator.api.meta import size_in_words
+from backup_operator.api.meta import format_time, size_in_words
 from backup_operator.contract.report import BackupLine, Catalog, Fault, Report, StorageUse
 from backup_operator.rules.conditions import (
     Finding,
     Runs,
     ScheduleSeen,
     as_conditions,
-    finding_in,
     fresh,
     fresh_until,
     last_run_succeeded,
@@ -33,7 +32,7 @@ from backup_operator.rules.conditions import (
 )
 from backup_operator.rules.runs import JobSeen, JobState, Verdict, verdict_of
 from backup_operator.vocabulary.choices import Outcome
-from backup_operator.vocabulary.conditions import ConditionType
+from backup_operator.vocabulary.conditions import ConditionStatus, ConditionType
 from backup_operator.vocabulary.reasons import Reason
 
 
@@ -71,7 +70,7 @@ def next_status(before: BackupPolicyStatus, sight: Sight, now: datetime) -> Back
         inventory_words=_inventory_words(sight.inventories),
         locked_backups=stored.locked_backups or 0,
     )
-    findings = _findings(before, sight, runs, now)
+    findings = _findings(sight, runs, now)
     return stored.model_copy(
         update={
             "observed_generation": sight.generation,
@@ -127,16 +126,26 @@ def report_was_lost(status: BackupPolicyStatus, jobs: Iterable[JobSeen]) -> JobS
 _CLOCK_SKEW = timedelta(minutes=1)
 
 
-def _findings(before: BackupPolicyStatus, sight: Sight, runs: Runs, now: datetime) -> dict[ConditionType, Finding]:
+def _findings(sight: Sight, runs: Runs, now: datetime) -> dict[ConditionType, Finding]:
     parts = {
         ConditionType.ACCEPTED: sight.accepted,
         ConditionType.SCHEDULED: scheduled(sight.schedule, sight.accepted),
         ConditionType.LAST_RUN_SUCCEEDED: last_run_succeeded(runs),
     }
-    freshness = finding_in(before.conditions, ConditionType.FRESH) if sight.rpo is None else fresh(runs, sight.rpo, now)
-    if freshness is not None:
-        parts[ConditionType.FRESH] = freshness
+    parts[ConditionType.FRESH] = _freshness(sight, runs, now)
     return {ConditionType.READY: ready(parts), **parts}
+
+
+def _freshness(sight: Sight, runs: Runs, now: datetime) -> Finding:
+    """Fresh; unknown where the spec, and with it the objective, cannot be read: an old word would go on for ever."""
+    if sight.rpo is not None:
+        return fresh(runs, sight.rpo, now)
+    began = f"began at {format_time(runs.last_good.started_at)}" if runs.last_good else "does not exist"
+    return Finding(
+        ConditionStatus.UNKNOWN,
+        sight.accepted.reason,
+        f"The spec cannot be read, so its objective is not known; the newest verified backup {began}.",
+    )
 
 
 def _of_another_store(before: BackupPolicyStatus) -> BackupPolicyStatus:

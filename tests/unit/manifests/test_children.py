@@ -82,7 +82,8 @@ def test_a_missing_secret_is_called_by_its_name_and_comes_with_the_command_that_
     assert order["postgres"]["url"] == {
         "path": "/etc/backup-operator/secrets/url/SUPABASE_DB_URL",
         "described": "key SUPABASE_DB_URL of Secret prod/app",
-        "command": "kubectl -n prod create secret generic app --from-file=SUPABASE_DB_URL=<file>",
+        "command": "kubectl -n prod create secret generic app --from-file=SUPABASE_DB_URL=<file> "
+        "--dry-run=client -o yaml | kubectl apply --server-side -f -",
     }
 
 

@@ -288,3 +288,15 @@ def test_a_known_backup_stays_known_when_the_passphrase_has_changed_and_no_entry
     assert conditions(after)["Fresh"] == fresh
     assert (after.backup_count, after.locked_backups) == (0, locked)
     assert later.wire() == after.wire()
+
+
+def test_freshness_is_unknown_while_the_objective_cannot_be_read():
+    good = job("a", 3 * HOUR, good_report(3 * HOUR))
+    before = next_status(EMPTY, replace(SIGHT, backups=(good,)), NOW)
+    refused = Finding(ConditionStatus.FALSE, Reason.INVALID_SPEC, "spec.schedule is wrong")
+
+    after = next_status(before, replace(SIGHT, backups=(good,), accepted=refused, rpo=None), NOW + 100 * HOUR)
+
+    found = {one.type: (one.status, one.reason) for one in after.conditions}
+    assert found["Fresh"] == (ConditionStatus.UNKNOWN, "InvalidSpec")
+    assert found["Ready"] == (ConditionStatus.FALSE, "InvalidSpec")
