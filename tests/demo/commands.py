@@ -68,6 +68,7 @@ def open_sessions(run: str) -> tuple[str, ...]:
         f"kubectl -n backup-demo exec opener -- bash -o pipefail -c '{unpack}'",
         "kubectl -n backup-demo exec opener -- "
         "redis-server --dir /data --save '' --protected-mode no --daemonize yes --logfile /data/redis.log",
+        "kubectl -n backup-demo exec opener -- timeout 60 sh -c 'until redis-cli ping | grep PONG; do sleep 1; done'",
         "kubectl -n backup-demo exec opener -- redis-cli INFO keyspace",
     )
 
