@@ -12,7 +12,8 @@ from backup_operator.worker.progress import Clock
 
 
 def _utc_now() -> datetime:
-    return datetime.now(UTC)
+    """Whole seconds: what a report and a status tell, and what a run is named by."""
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 import signal
 import subprocess
 import time
@@ -220,3 +221,13 @@ def test_two_runs_at_once_leave_two_good_backups(bench, postgres):
 
     assert [first.returncode, second.returncode] == [Exit.OK, Exit.OK], said
     assert sum(name.endswith(".json") for name in place.files()) == 2
+
+
+def test_the_log_tells_bytes_rows_and_rate_of_a_long_step(bench, postgres):
+    place = bench(postgres={"url": postgres.url()})
+
+    _, _, log = place.run(progress_interval="PT0.001S")
+
+    lines = [line for line in log.splitlines() if " progress " in line]
+    assert all(re.search(r" bytes=\d+ rows=~?\d+ rate=\d+\.\dMB/s seconds=\d+$", line) for line in lines), log
+    assert {word for line in lines for word in re.findall(r'step="(\w+)', line)} == {"dump", "verify"}
