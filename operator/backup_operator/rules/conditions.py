@@ -97,7 +97,7 @@ def last_run_succeeded(runs: Runs) -> Finding:
     if good is not None:
         what = f"{good.rows} rows" if good.rows is not None else f"{good.keys} keys" if good.keys is not None else ""
         size = ", ".join(part for part in (size_in_words(good.size_bytes), what) if part)
-        warnings = "".join(f" Warning: {_sentence(warning)}" for warning in good.warnings or ())
+        warnings = "".join(f" Warning: {sentence(warning)}" for warning in good.warnings or ())
         return _true(Reason.SUCCEEDED, f"{good.name} is stored and verified ({size}).{warnings}")
     inventory = f" The store could not be read: {runs.inventory_words}" if runs.inventory_words else ""
     return Finding(
@@ -119,7 +119,7 @@ def _known(reason: str) -> Reason:
 
 def _failed_words(runs: Runs, failed: FailedBackup) -> str:
     job = f"Job {failed.job_name}: " if failed.job_name else ""
-    hint = f" Hint: {failed.hint}." if failed.hint else ""
+    hint = f" Hint: {sentence(failed.hint)}" if failed.hint else ""
     if runs.active is not None and runs.active.job_name == failed.job_name:
         again = " The Job is still trying." if failed.completed_at else _waiting_words(runs, runs.active)
     elif not runs.cronjob:
@@ -127,7 +127,7 @@ def _failed_words(runs: Runs, failed: FailedBackup) -> str:
     else:
         when = f"at {format_time(runs.next_run_at)}, or now with " if runs.next_run_at else ""
         again = f" Next run {when or 'by hand: '}{runs.start_one}"
-    return f"{job}{_sentence(failed.message)}{hint}{again}"
+    return f"{job}{sentence(failed.message)}{hint}{again}"
 
 
 def _waiting_words(runs: Runs, active: ActiveBackup) -> str:
@@ -201,7 +201,8 @@ def as_conditions(
 _MESSAGE_LIMIT = 4000
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """The text with a full stop, where it does not end in one already."""
     text = text.strip()
     return text if text.endswith((".", "…", "!", "?")) else f"{text}."
 

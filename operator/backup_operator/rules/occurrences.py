@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from backup_operator.api.backuppolicy import BackupPolicyStatus
 from backup_operator.api.meta import Condition, size_in_words
+from backup_operator.rules.conditions import sentence
 from backup_operator.vocabulary.conditions import ConditionStatus, ConditionType
 
 _TOLD_BY_RUNS = (ConditionType.READY.value, ConditionType.LAST_RUN_SUCCEEDED.value)
@@ -41,8 +42,8 @@ def _failed_run(before: BackupPolicyStatus, after: BackupPolicyStatus) -> list[H
     failed, known = after.last_failed_backup, before.last_failed_backup
     if failed is None or (known and (known.job_name, known.reason) == (failed.job_name, failed.reason)):
         return []
-    hint = f" Hint: {failed.hint}" if failed.hint else ""
-    return [Happening(failed.reason, f"Job {failed.job_name}: {failed.message}.{hint}", warning=True)]
+    hint = f" Hint: {sentence(failed.hint)}" if failed.hint else ""
+    return [Happening(failed.reason, f"Job {failed.job_name}: {sentence(failed.message)}{hint}", warning=True)]
 
 
 def _good_run(before: BackupPolicyStatus, after: BackupPolicyStatus) -> list[Happening]:

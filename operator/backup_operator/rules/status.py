@@ -29,6 +29,7 @@ from backup_operator.rules.conditions import (
     last_run_succeeded,
     ready,
     scheduled,
+    sentence,
 )
 from backup_operator.rules.runs import JobSeen, JobState, Verdict, verdict_of
 from backup_operator.vocabulary.choices import Outcome
@@ -342,7 +343,7 @@ def _inventory_words(inventories: Iterable[JobSeen]) -> str:
     verdict = verdict_of(newest) if newest is not None else None
     if verdict is None or verdict.fault is None:
         return ""
-    hint = f" Hint: {verdict.fault.hint}." if verdict.fault.hint else ""
+    hint = f" Hint: {sentence(verdict.fault.hint)}" if verdict.fault.hint else ""
     return f"{verdict.fault.reason.value}: {_fault_words(verdict.fault).rstrip('.')}.{hint}"
 
 

@@ -40,6 +40,7 @@ POLICY_STATUS: dict[str, Any] = {
         {"name": "a", "time": "2026-11-23T02:00:00Z", "size": "1.2 GiB", "sizeBytes": 1, "keys": 0, "verified": True}
     ],
     "backupCount": 0,
+    "lockedBackups": 1,
     "oldestBackupAt": "2026-11-23T02:00:00Z",
     "storage": {"usedBytes": 1, "capacityBytes": 100, "usedPercent": 1, "storeBytes": 1},
     "retention": {"rules": ["30d"], "deleted": 0, "freedBytes": 0, "appliedAt": "2026-11-23T02:01:02Z"},
