@@ -138,7 +138,7 @@ def compare_sessions() -> None:
 def explain(failed: subprocess.CalledProcessError) -> None:
     """What a person needs to see when a step failed."""
     print(f"\nThis failed (exit code {failed.returncode}): {failed.cmd[-1]}\n", file=sys.stderr)
-    for question in ("get bp,job,pod", "get events --sort-by=.lastTimestamp"):
+    for question in ("get bp -o wide", "get job,pod", "get events --sort-by=.lastTimestamp"):
         line = f"kubectl -n {commands.NAMESPACE} {question}"
         print(f"$ {line}", file=sys.stderr, flush=True)
         subprocess.run(["bash", "-c", f"{line} >&2"], check=False)

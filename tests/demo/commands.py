@@ -25,6 +25,11 @@ FILL = (
     "psql --quiet --host=/run/servers --username=postgres --dbname=shop < tests/demo/shop.sql",
     "kubectl -n backup-demo exec -i redis -- "
     "sh -c 'REDISCLI_AUTH=$(cat /server/password) redis-cli' < tests/demo/sessions.txt",
+    # a Service leads to its pod a moment after both are there
+    "kubectl -n backup-demo exec postgres -- timeout 90 "
+    "sh -c 'until pg_isready --host=postgres.backup-demo.svc; do sleep 1; done'",
+    "kubectl -n backup-demo exec redis -- timeout 90 "
+    "sh -c 'until redis-cli -h redis.backup-demo.svc ping 2>&1 | grep --quiet NOAUTH; do sleep 1; done'",
 )
 
 APPLY = (
@@ -36,7 +41,7 @@ APPLY = (
 BACK_UP = (
     "kubectl -n backup-demo create job --from=cronjob/shop shop-now",
     "kubectl -n backup-demo create job --from=cronjob/sessions sessions-now",
-    "kubectl -n backup-demo wait --for=condition=Complete job/shop-now job/sessions-now --timeout=300s",
+    "kubectl -n backup-demo wait --for=condition=Complete job/shop-now job/sessions-now --timeout=120s",
     "kubectl -n backup-demo wait --for=condition=Ready bp/shop bp/sessions --timeout=60s",
 )
 

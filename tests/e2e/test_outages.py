@@ -111,6 +111,19 @@ def test_an_api_server_that_is_gone_for_half_a_minute_changes_nothing(
     assert operator_restarts(operator) == restarts, "an API outage alone must not end the operator"
     ground.patch("backuppolicy", "app", {"spec": {"suspend": True}})
     policy.wait_for("Scheduled", "False", "Suspended", timeout_seconds=BACK_SECONDS)
+    wait_for_new_services(ground)
+
+
+def wait_for_new_services(namespace: Namespace) -> None:
+    """Until the node's proxy, too, is back from the outage: whoever comes next needs Services that lead somewhere."""
+    Servers(namespace, "after the outage").start("redis")
+    ask = f"redis-cli -h redis.{namespace.name}.svc ping 2>&1 || true"
+    wait_until(
+        lambda: namespace.shell("redis").run("sh", "-c", ask).decode(),
+        lambda said: "NOAUTH" in said,
+        for_what="a new Service leads to its pod",
+        timeout_seconds=BACK_SECONDS,
+    )
 
 
 def operator_restarts(operator: Namespace) -> dict[str, int]:
