@@ -15,15 +15,14 @@ from tests.cluster.settings import PAUSE_IMAGE
 
 SUITE = "trixie"
 PUBLISHED = f"debian:{SUITE}-slim"
-MIRROR = "http://debian.example/debian"
 SOURCES = f"""Types: deb
-URIs: {MIRROR}
+URIs: {{mirror}}
 Suites: {SUITE} {SUITE}-updates
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 
 Types: deb
-URIs: {MIRROR}-security
+URIs: {{mirror}}-security
 Suites: {SUITE}-security
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
@@ -61,15 +60,22 @@ def _make(places: Places, docker: Docker) -> None:
         include = "--include=ca-certificates"
         run_long(
             f"bootstrapping Debian {SUITE}",
-            ["debootstrap", "--variant=minbase", include, SUITE, str(root), MIRROR],
+            ["debootstrap", "--variant=minbase", include, SUITE, str(root)],
             log=log,
         )
-        (root / "etc/apt/sources.list").unlink(missing_ok=True)
-        (root / "etc/apt/sources.list.d/debian.sources").write_text(SOURCES)
+        _list_sources(root)
         (root / "etc/apt/apt.conf.d/docker-clean").write_text(APT_SETTINGS)
         _trust_the_machines_authorities(root)
         _drop_what_slim_has_not(root)
         _import(root, docker)
+
+
+def _list_sources(root: Path) -> None:
+    """The published image's list, with the mirror that debootstrap takes by itself."""
+    own = root / "etc/apt/sources.list"
+    mirror = own.read_text().split()[1]
+    own.unlink()
+    (root / "etc/apt/sources.list.d/debian.sources").write_text(SOURCES.format(mirror=mirror.rstrip("/")))
 
 
 def _trust_the_machines_authorities(root: Path) -> None:

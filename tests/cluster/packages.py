@@ -10,6 +10,7 @@ from tests.cluster.errors import MachineLacks
 from tests.cluster.places import Places
 
 NODE = {
+    "go": "golang-go",
     "containerd": "containerd",
     "ctr": "containerd",
     "runc": "runc",

@@ -65,17 +65,26 @@ def _version_of(go: str) -> tuple[int, int]:
 
 
 def proxy_of(value: str) -> str:
-    """The first HTTP proxy in a GOPROXY value; Google's when it names none."""
+    """The first HTTP proxy in a GOPROXY value. Raises: MachineLacks when it names none."""
     for word in re.split(r"[,|]", value):
         if word.startswith(("http://", "https://")):
             return word.rstrip("/")
-    return "https://go.example"
+    raise MachineLacks(
+        f"no Go module proxy is known: GOPROXY is {value!r}",
+        hint="apt-get install golang-go (its own setting is taken then), or set GOPROXY",
+    )
+
+
+def _known_proxies() -> str:
+    """The environment's GOPROXY, or what an older Go has by itself."""
+    value, own = os.environ.get("GOPROXY", ""), shutil.which("go")
+    return value or (output([own, "env", "GOPROXY"]).strip() if own else "")
 
 
 def _fetch(root: Path) -> None:
     architecture = go_architecture(platform.machine())
     name = f"v0.0.1-{VERSION}.linux-{architecture}"
-    url = f"{proxy_of(os.environ.get('GOPROXY', ''))}/golang.org/toolchain/@v/{name}.zip"
+    url = f"{proxy_of(_known_proxies())}/golang.org/toolchain/@v/{name}.zip"
     fresh = root.with_name(f"{root.name}.{os.getpid()}")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
