@@ -48,8 +48,9 @@ class CuttingRelay:
             if sent >= self._left:
                 self._at_the_cut()
                 break
-        for end in (client, server):
-            _shut(end)
+        # the server reads what it was sent to its end; a reset would throw away what it has not read yet
+        _shut(server, socket.SHUT_WR)
+        _shut(client)
 
 
 def _copy(source: socket.socket, destination: socket.socket) -> None:
@@ -68,8 +69,8 @@ def _received(source: socket.socket) -> bytes:
         return b""
 
 
-def _shut(end: socket.socket) -> None:
+def _shut(end: socket.socket, how: int = socket.SHUT_RDWR) -> None:
     try:
-        end.shutdown(socket.SHUT_RDWR)
+        end.shutdown(how)
     except OSError:
         return

@@ -114,7 +114,7 @@ def test_a_connection_that_breaks_in_the_middle_says_how_many_keys_are_there(tmp
         with server.client() as client:
             there = client.dbsize()
 
-    assert 1_000 < there < KEYS
+    assert 0 < there < KEYS
     assert found.reason is Reason.RESTORE_FAILED
     said = re.search(r": ([\d,]+) of 20,000 keys were written; it was empty before$", found.message)
     assert said is not None
