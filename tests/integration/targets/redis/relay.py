@@ -44,7 +44,8 @@ class CuttingRelay:
         sent = 0
         while chunk := _received(client):
             sent += len(chunk)
-            server.sendall(chunk)
+            if not _passed(server, chunk):
+                break
             if sent >= self._left:
                 self._at_the_cut()
                 break
@@ -55,11 +56,17 @@ class CuttingRelay:
 
 def _copy(source: socket.socket, destination: socket.socket) -> None:
     while chunk := _received(source):
-        try:
-            destination.sendall(chunk)
-        except OSError:
+        if not _passed(destination, chunk):
             return
     _shut(destination)
+
+
+def _passed(destination: socket.socket, chunk: bytes) -> bool:
+    try:
+        destination.sendall(chunk)
+    except OSError:
+        return False
+    return True
 
 
 def _received(source: socket.socket) -> bytes:
