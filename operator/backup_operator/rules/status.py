@@ -163,7 +163,7 @@ def _verdicts(jobs: Iterable[JobSeen]) -> list[Verdict]:
 def _stored(before: BackupPolicyStatus, sight: Sight, verdicts: list[Verdict]) -> BackupPolicyStatus:
     """The part of the status that speaks of the store."""
     reports = [one.report for one in verdicts if one.report] + _inventory_reports(sight.inventories)
-    fresh_reports = sorted((one for one in reports if _not_older(one, before)), key=lambda one: one.completed_at)
+    fresh_reports = sorted((one for one in reports if _not_older(one, before)), key=_catalog_is_of)
     status = before.model_copy(update={"store": sight.store})
     for report in fresh_reports:
         status = _with_report(status, report)
@@ -179,10 +179,23 @@ def _good_report(job: JobSeen) -> Report | None:
     return next((report for report in reports if report.outcome is Outcome.SUCCEEDED), None)
 
 
+def _catalog_is_of(report: Report) -> tuple[datetime, bool]:
+    """The moment up to which a report's catalog holds every backup for sure; a run's own comes after an inventory's.
+
+    An inventory may read the store just before a run commits and end after it: it speaks for the moment it began.
+    """
+    is_run = report.kind == "Backup"
+    return (report.completed_at if is_run else report.started_at, is_run)
+
+
 def _not_older(report: Report, before: BackupPolicyStatus) -> bool:
     """Whether a report may say something about the store that the status does not know."""
     last = before.last_successful_backup
-    return last is None or _to_the_second(report.completed_at) >= last.completed_at
+    if last is None:
+        return True
+    moment, is_run = _catalog_is_of(report)
+    known = _to_the_second(moment)
+    return known >= last.completed_at if is_run else known > last.completed_at
 
 
 def _with_report(status: BackupPolicyStatus, report: Report) -> BackupPolicyStatus:

@@ -12,8 +12,7 @@ from backup_operator.worker.progress import Clock
 
 
 def _utc_now() -> datetime:
-    """Whole seconds: what a report and a status tell, and what a run is named by."""
-    return datetime.now(UTC).replace(microsecond=0)
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)

@@ -300,3 +300,24 @@ def test_freshness_is_unknown_while_the_objective_cannot_be_read():
     found = {one.type: (one.status, one.reason) for one in after.conditions}
     assert found["Fresh"] == (ConditionStatus.UNKNOWN, "InvalidSpec")
     assert found["Ready"] == (ConditionStatus.FALSE, "InvalidSpec")
+
+
+@pytest.mark.parametrize("end", [0, 2], ids=["in the same second", "after it"])
+def test_an_inventory_that_read_the_store_before_a_run_ended_does_not_hide_its_backup(end: int):
+    good = job("a", HOUR, good_report(HOUR))
+    began = line(HOUR).completed_at
+    inventory = Report(
+        kind="Inventory",
+        outcome=Outcome.SUCCEEDED,
+        started_at=began,
+        completed_at=began + timedelta(seconds=end),
+        catalog=Catalog(count=0),
+    )
+    sight = replace(SIGHT, backups=(good,), inventories=(job("i", HOUR, inventory),))
+
+    first = next_status(EMPTY, sight, NOW)
+    again = next_status(first, sight, NOW)
+
+    assert first.backup_count == 1
+    assert conditions(first)["Ready"] == "Ready"
+    assert again.wire() == first.wire()
