@@ -1,16 +1,20 @@
 """Times whole commands, alternating between them, so that a machine's drift meets all of them alike."""
 
-import os
+import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
+
+_POLL_SECONDS = 0.02
 
 
 @dataclass
 class Series:
-    """What the runs of one command took: seconds each, and the peak memory of its largest process."""
+    """What the runs of one command took: seconds each, and the peak memory of its first process."""
 
     name: str
     seconds: list[float] = field(default_factory=list)
@@ -49,13 +53,31 @@ def alternate(contestants: Sequence[Contestant], rounds: int, environment: Mappi
 
 
 def _time(argv: Sequence[str], environment: Mapping[str, str]) -> tuple[float, int]:
-    started = time.monotonic()
-    process = subprocess.Popen(argv, env=dict(environment), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.monotonic() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{argv[0]} ended with {process.returncode}: {said.decode(errors='replace')[-2000:]}")
-    return seconds, usage.ru_maxrss
+    """Seconds and peak KiB of the process itself.
+
+    Its own high-water mark is polled: what the kernel accounts to an ended child includes this process's memory, which
+    the child shares until it starts its program.
+    """
+    with tempfile.TemporaryFile() as said:
+        started = time.monotonic()
+        process = subprocess.Popen(argv, env=dict(environment), stdout=subprocess.DEVNULL, stderr=said)
+        peak_kib = 0
+        while process.poll() is None:
+            peak_kib = max(peak_kib, _peak_kib(process.pid))
+            time.sleep(_POLL_SECONDS)
+        seconds = time.monotonic() - started
+        if process.returncode:
+            said.seek(0)
+            raise RuntimeError(
+                f"{argv[0]} ended with {process.returncode}: {said.read().decode(errors='replace')[-2000:]}"
+            )
+    return seconds, peak_kib
+
+
+def _peak_kib(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) if found else 0
