@@ -105,18 +105,6 @@ def derive_authentication_key(passphrase: bytes, salt: bytes) -> bytes:
 
     `salt` is at least 8 random bytes, stored in the entry. The last step keeps it apart from every file's key.
     """
-    return _derive(passphrase, salt, b"backup-operator entry authentication 1")
-
-
-def fingerprint(passphrase: bytes, salt: bytes) -> str:
-    """16 hexadecimal digits by which two runs of one store are seen to have the same passphrase.
-
-    `salt` is at least 8 bytes, fixed for the store. Guessing through it costs what guessing a file costs.
-    """
-    return _derive(passphrase, salt, b"backup-operator key fingerprint 1")[:8].hex()
-
-
-def _derive(passphrase: bytes, salt: bytes, purpose: bytes) -> bytes:
     if len(salt) < 8:
         raise ValueError("a salt has at least 8 bytes")
-    return hmac.digest(strongest(salt).derive(passphrase, 32), purpose, "sha256")
+    return hmac.digest(strongest(salt).derive(passphrase, 32), b"backup-operator entry authentication 1", "sha256")
