@@ -114,14 +114,19 @@ def _with_backups_cut(report: Report, kept: int) -> Report:
 
 
 def _with_texts_cut(report: Report, limit: int) -> Report:
-    fault = report.fault and report.fault.model_copy(
-        update={name: _cut(getattr(report.fault, name), limit) for name in ("message", "detail", "hint")}
-    )
-    warnings = tuple(_cut(warning, limit) for warning in report.warnings[:3])
+    fault = report.fault and cut_fault(report.fault, limit)
+    warnings = tuple(cut_text(warning, limit) for warning in report.warnings[:3])
     return report.model_copy(update={"fault": fault, "warnings": warnings})
 
 
-def _cut(text: str, limit: int) -> str:
+def cut_fault(fault: Fault, limit: int) -> Fault:
+    """The fault with each of its texts within `limit` bytes of UTF-8."""
+    return fault.model_copy(
+        update={name: cut_text(getattr(fault, name), limit) for name in ("message", "detail", "hint")}
+    )
+
+
+def cut_text(text: str, limit: int) -> str:
     """The text within `limit` bytes of UTF-8, an ellipsis where something went.
 
     A control character takes six bytes of JSON, and nobody reads it: a question mark stands for it.

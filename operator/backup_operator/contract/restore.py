@@ -3,15 +3,18 @@
 Like every order it is JSON without a secret. Nothing is overwritten unless `confirm` names it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from backup_operator.contract.order import Letter, PostgresTls, RedisTls, SecretFile, StoreOrder
-from backup_operator.contract.report import Fault
+from backup_operator.contract.report import REPORT_LIMIT_BYTES, Fault, cut_fault, cut_text
 from backup_operator.vocabulary.choices import ExistingKeys, MissingRoles, Outcome, PostgresStrategy, RedisStrategy
+
+_TEXT_LIMITS_BYTES = (600, 240, 120, 60)
+_LINES_KEPT = (40, 20, 12, 8, 5, 3)
 
 
 class Selection(Letter):
@@ -119,6 +122,15 @@ class StepTaken(Letter):
     seconds: float
 
 
+class CheckFound(Letter):
+    """What a check found, in words."""
+
+    name: str
+    expected: str
+    found: str
+    passed: bool
+
+
 class RestoreReport(Letter):
     """How a restore, or its planning, ended; `fault` is set when it failed."""
 
@@ -129,13 +141,71 @@ class RestoreReport(Letter):
     started_at: datetime
     completed_at: datetime
     run: str = ""
+    artifact: str = ""
+    """The main file that is restored."""
+    recorded: bool = True
+    """False for a file of the old scripts, of which no entry says what it should hold."""
     plan: tuple[str, ...] = ()
+    obstacles: tuple[str, ...] = ()
+    """Why the plan cannot be carried out as things are."""
     pin: str = ""
     """Stands for the plan; an approval names it."""
     steps: tuple[StepTaken, ...] = ()
     counts: Mapping[str, int] = Field(default_factory=dict)
     """Rows by table, or keys by `db<N>`, as found in the target afterwards."""
+    counted: int | None = None
+    """The sum of `counts`, kept where they are too many for the letter."""
+    checks: tuple[CheckFound, ...] = ()
     safety_backup: str = ""
+    """The run that brings back what was overwritten."""
     notes: tuple[str, ...] = ()
     undo: tuple[str, ...] = ()
     fault: Fault | None = None
+
+
+def encode_restore(report: RestoreReport) -> bytes:
+    """The report as JSON of at most REPORT_LIMIT_BYTES: counts go first, then the ends of long lists, then of texts."""
+    for candidate in _shorter_and_shorter(report):
+        letter = candidate.model_dump_json(exclude_none=True, exclude_defaults=True).encode()
+        if len(letter) <= REPORT_LIMIT_BYTES:
+            return letter
+    raise ValueError("a report without lists and long texts is longer than 4096 bytes")
+
+
+def decode_restore(letter: str | bytes) -> RestoreReport:
+    """The report in a termination message. Raises: pydantic.ValidationError when it is none."""
+    return RestoreReport.model_validate_json(letter)
+
+
+def _shorter_and_shorter(report: RestoreReport) -> Iterator[RestoreReport]:
+    yield report
+    for limit_bytes in _TEXT_LIMITS_BYTES:
+        for kept in _LINES_KEPT:
+            yield _cut_down(report, kept, limit_bytes)
+
+
+def _cut_down(report: RestoreReport, kept: int, limit_bytes: int) -> RestoreReport:
+    def lines(texts: tuple[str, ...]) -> tuple[str, ...]:
+        cut = tuple(cut_text(text, limit_bytes) for text in texts[:kept])
+        left_out = len(texts) - kept
+        return (*cut, f"… {left_out} more, see the log of the pod") if left_out > 0 else cut
+
+    failed_first = sorted(report.checks, key=lambda check: check.passed)
+    return report.model_copy(
+        update={
+            "counts": {},
+            "plan": lines(report.plan),
+            "obstacles": lines(report.obstacles),
+            "notes": lines(report.notes),
+            "undo": lines(report.undo),
+            "steps": report.steps[:kept],
+            "checks": tuple(_cut_check(check, limit_bytes) for check in failed_first[:kept]),
+            "fault": report.fault and cut_fault(report.fault, 2 * limit_bytes),
+        }
+    )
+
+
+def _cut_check(check: CheckFound, limit_bytes: int) -> CheckFound:
+    return check.model_copy(
+        update={"expected": cut_text(check.expected, limit_bytes), "found": cut_text(check.found, limit_bytes)}
+    )

@@ -33,6 +33,8 @@ class Work(StrEnum):
 
     BACKUP = "backup"
     INVENTORY = "inventory"
+    PLAN = "plan"
+    RESTORE = "restore"
 
 
 def policy_labels(policy: str, work: Work | None = None) -> dict[str, str]:

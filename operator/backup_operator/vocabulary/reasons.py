@@ -70,7 +70,12 @@ class Reason(StrEnum):
     JOB_LOST = "JobLost"
     ORDER_INVALID = "OrderInvalid"
     INTERNAL_ERROR = "InternalError"
+    # a restore: how far it is
+    PLANNED = "Planned"
+    OBSTACLES_FOUND = "ObstaclesFound"
+    RESTORED = "Restored"
     # a restore that cannot begin, or that failed
+    AFTER_FAILED = "AfterFailed"
     BACKUP_NOT_FOUND = "BackupNotFound"
     CONFIRM_MISSING = "ConfirmMissing"
     PLAN_CHANGED = "PlanChanged"
@@ -147,6 +152,10 @@ MEANING: dict[Reason, str] = {
     Reason.JOB_LOST: "The Job ended or vanished without a report.",
     Reason.ORDER_INVALID: "The worker cannot read its order: operator and worker image do not fit together.",
     Reason.INTERNAL_ERROR: "A fault of ours; the worker's log has the trace.",
+    Reason.PLANNED: "The plan is made and nothing is in its way; setting `dryRun: false` approves it.",
+    Reason.OBSTACLES_FOUND: "The plan is made, and says what is in its way; nothing was touched.",
+    Reason.RESTORED: "The backup is back, its counts agree and every check holds.",
+    Reason.AFTER_FAILED: "A request that this one waits for has failed, so this one was not begun.",
     Reason.BACKUP_NOT_FOUND: "The store holds no such backup; the message names those that are there.",
     Reason.CONFIRM_MISSING: "Content can be lost, and `confirm` does not name it.",
     Reason.PLAN_CHANGED: "The target or the backup is no longer what the approved plan says.",
@@ -164,6 +173,10 @@ MEANING: dict[Reason, str] = {
 
 RESTORE_REASONS: frozenset[Reason] = frozenset(
     {
+        Reason.PLANNED,
+        Reason.OBSTACLES_FOUND,
+        Reason.RESTORED,
+        Reason.AFTER_FAILED,
         Reason.BACKUP_NOT_FOUND,
         Reason.CONFIRM_MISSING,
         Reason.PLAN_CHANGED,
