@@ -1,6 +1,6 @@
 """Room `worker.stages`: the whole way from a dump to a stored file and back, on several cores; used by the engine.
 
-seal     caller: takes the dump | thread: SHA-256, compress | thread: encrypt, SHA-256, write
+seal     caller: takes the dump, SHA-256 | thread: compress | thread: encrypt, SHA-256, write
 unseal   thread: read, SHA-256, decrypt | thread: decompress | caller: SHA-256, yields
 
 The caller's own thread takes the dump's chunks, so that a signal or deadline raised in it is never waited for.
@@ -80,9 +80,9 @@ def seal(
     source = closing(chunks) if isinstance(chunks, Generator) else nullcontext(chunks)
     with source, Crew(threads=2) as crew:
         taken, packed = crew.channel(), crew.channel()
-        crew.start(lambda: _pass_on(encoder(recipe.algorithm, recipe.level).encode(plain.watch(taken)), packed))
+        crew.start(lambda: _pass_on(encoder(recipe.algorithm, recipe.level).encode(taken), packed))
         crew.start(lambda: _write(stored.watch(OpenPgpEncoder(recipe.passphrase).encode(packed)), destination))
-        for block in regroup(chunks):
+        for block in plain.watch(regroup(chunks)):
             taken.put(block)
             if observe is not None:
                 observe(Progress(plain.size_bytes, stored.size_bytes))
