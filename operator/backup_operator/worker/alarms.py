@@ -8,12 +8,16 @@ from types import FrameType
 
 from backup_operator.worker.errors import DeadlineExceeded, Interrupted
 
+_TRIED_AGAIN = "the Job tries again where it has attempts left; else the next schedule does"
+_NEVER_TRIED_AGAIN = "a restore is never tried again by itself: make a new request once you know the target's state"
+
 
 @contextmanager
-def stopped_from_outside(deadline: timedelta) -> Iterator[None]:
+def stopped_from_outside(deadline: timedelta, *, tried_again: bool = True) -> Iterator[None]:
     """Within it, SIGTERM raises Interrupted and the deadline raises DeadlineExceeded, once, in the main thread.
 
-    Both stay quiet afterwards, so that cleaning up is never cut short by a second one.
+    Both stay quiet afterwards, so that cleaning up is never cut short by a second one. `tried_again` says whether
+    another attempt follows by itself, as that of a backup does.
     """
 
     def stop_quietly() -> None:
@@ -26,14 +30,14 @@ def stopped_from_outside(deadline: timedelta) -> Iterator[None]:
         raise Interrupted(
             "the run was stopped before it ended",
             detail="the process was asked to stop (SIGTERM): the pod was deleted, evicted or its node is going down",
-            hint="the Job tries again where it has attempts left; else the next schedule does",
+            hint=_TRIED_AGAIN if tried_again else _NEVER_TRIED_AGAIN,
         )
 
     def expire(_number: int, _frame: FrameType | None) -> None:
         stop_quietly()
         raise DeadlineExceeded(
             f"the run took longer than its deadline of {deadline}",
-            hint="raise spec.job.deadline of the policy, or look in the log which step takes so long",
+            hint="raise spec.job.deadline, or look in the log which step takes so long",
         )
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}

@@ -3,23 +3,28 @@
     backup-worker run --order /etc/backup-operator/order/order.json
 
 reads an order, does it, writes the report and exits with a code of `contract.exits`. One of the two places that catch
-every exception: whatever happens, a report is written. The verbs of `worker.by_hand` need no order.
+every exception: whatever happens, a report is written. A restore is never worth another attempt of the same Job. The
+verbs of `worker.by_hand` need no order.
 """
 
 import argparse
+import json
 import logging
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
 from backup_operator import __version__
 from backup_operator.contract import report as letters
 from backup_operator.contract.exits import Exit
 from backup_operator.contract.order import BackupOrder, InventoryOrder
 from backup_operator.contract.report import Report
+from backup_operator.contract.restore import RestoreOrder, RestoreReport, encode_restore
 from backup_operator.worker.account import Account
 from backup_operator.worker.alarms import stopped_from_outside
 from backup_operator.worker.backup import back_up
@@ -27,11 +32,29 @@ from backup_operator.worker.by_hand import act_by_hand, add_verbs
 from backup_operator.worker.errors import OrderInvalid, WorkerError
 from backup_operator.worker.inventory import take_inventory
 from backup_operator.worker.log import fields, set_up_logging
+from backup_operator.worker.restore import restore
+from backup_operator.worker.restore_account import RestoreAccount
 from backup_operator.worker.workplace import Workplace
 
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger("backup_operator.worker.cli")
+"""By its full name, as `python -m` calls this module `__main__`."""
 
-Order = BackupOrder | InventoryOrder
+Order = BackupOrder | InventoryOrder | RestoreOrder
+
+
+def _kind_of(letter: Any) -> str:
+    """The kind that an order says it has; the oldest kind may leave it out."""
+    return str(letter.get("kind", "Backup")) if isinstance(letter, dict) else "Backup"
+
+
+_ORDER: TypeAdapter[Order] = TypeAdapter(
+    Annotated[
+        Annotated[BackupOrder, Tag("Backup")]
+        | Annotated[InventoryOrder, Tag("Inventory")]
+        | Annotated[RestoreOrder, Tag("Restore")],
+        Discriminator(_kind_of),
+    ]
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,14 +74,18 @@ def _act(arguments: argparse.Namespace, workplace: Workplace) -> Exit:
     return exit_code_of(report)
 
 
-def run(order_path: Path, workplace: Workplace) -> Report:
+def run(order_path: Path, workplace: Workplace) -> Report | RestoreReport:
     """Do what the order says. Never raises: every failure is in the report."""
-    account = Account("Backup", workplace.now())
+    account: Account | RestoreAccount = _account_for(order_path, workplace)
     try:
         order = read_order(order_path)
-        account.kind = order.kind
+        if isinstance(order, RestoreOrder):
+            account = RestoreAccount(workplace.now(), dry_run=order.dry_run)
+            with stopped_from_outside(order.deadline, tried_again=False):
+                return restore(order, workplace, account)
+        account = Account(order.kind, workplace.now())
         with stopped_from_outside(order.deadline):
-            return _obey(order, workplace)
+            return back_up(order, workplace) if isinstance(order, BackupOrder) else take_inventory(order, workplace)
     except WorkerError as error:
         return account.failed(error, workplace)
     except Exception as error:  # noqa: BLE001 - whatever happens, a report is written
@@ -66,7 +93,15 @@ def run(order_path: Path, workplace: Workplace) -> Report:
         return account.failed(_unknown(error), workplace)
 
 
-def exit_code_of(report: Report) -> Exit:
+def _account_for(order_path: Path, workplace: Workplace) -> Account | RestoreAccount:
+    """Where an order is told of that cannot be read: in the kind of letter that its writer waits for."""
+    with suppress(OSError, ValueError, RecursionError):
+        if _kind_of(json.loads(order_path.read_bytes())) == "Restore":
+            return RestoreAccount(workplace.now(), dry_run=False)
+    return Account("Backup", workplace.now())
+
+
+def exit_code_of(report: Report | RestoreReport) -> Exit:
     """On which the Job's podFailurePolicy decides about another attempt."""
     if report.fault is None:
         return Exit.OK
@@ -76,8 +111,7 @@ def exit_code_of(report: Report) -> Exit:
 def read_order(path: Path) -> Order:
     """The order in a file. Raises: OrderInvalid."""
     try:
-        adapter: TypeAdapter[Order] = TypeAdapter(Order)
-        return adapter.validate_json(path.read_bytes())
+        return _ORDER.validate_json(path.read_bytes())
     except OSError as error:
         raise OrderInvalid(f"the order cannot be read: {path}: {error.strerror}") from error
     except ValidationError as error:
@@ -86,10 +120,6 @@ def read_order(path: Path) -> Order:
             detail=str(error.errors(include_url=False, include_input=False)[:3]),
             hint="operator and worker image must be of one version: see `helm get values backup-operator`",
         ) from error
-
-
-def _obey(order: Order, workplace: Workplace) -> Report:
-    return back_up(order, workplace) if isinstance(order, BackupOrder) else take_inventory(order, workplace)
 
 
 def _unknown(error: Exception) -> WorkerError:
@@ -101,17 +131,33 @@ def _unknown(error: Exception) -> WorkerError:
     return unknown
 
 
-def _tell(report: Report) -> None:
-    for warning in report.warnings:
-        _LOG.warning(warning)
+def _tell(report: Report | RestoreReport) -> None:
+    if isinstance(report, Report):
+        for warning in report.warnings:
+            _LOG.warning(warning)
+    else:
+        _tell_restore(report)
     if report.fault is not None:
         fault = report.fault
         told = fields(reason=fault.reason, detail=fault.detail, hint=fault.hint, retry=fault.retryable)
         _LOG.error(fault.message, extra=told)
 
 
-def _deliver(report: Report, destination: Path) -> None:
-    letter = letters.encode(report)
+def _tell_restore(report: RestoreReport) -> None:
+    """All that the letter may have to leave out."""
+    for name in ("plan", "obstacles", "notes", "undo"):
+        for line in getattr(report, name):
+            _LOG.info(name, extra=fields(line=line))
+    for check in report.checks:
+        told = fields(name=check.name, expected=check.expected, found=check.found, passed=check.passed)
+        _LOG.info("check", extra=told)
+    for name, count in report.counts.items():
+        _LOG.info("counted", extra=fields(name=name, count=count))
+    _LOG.info("restore ended", extra=fields(outcome=report.outcome, run=report.run, pin=report.pin))
+
+
+def _deliver(report: Report | RestoreReport, destination: Path) -> None:
+    letter = letters.encode(report) if isinstance(report, Report) else encode_restore(report)
     try:
         destination.write_bytes(letter)
     except OSError as error:

@@ -10,14 +10,12 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backup_operator.contract.order import BackupOrder, PolicyIdentity, PostgresOrder, RedisOrder
-from backup_operator.contract.restore import RestoreOrder, RestoreReport, StepTaken
+from backup_operator.contract.restore import RestoreOrder, RestoreReport
 from backup_operator.vocabulary.choices import DumpFormat, Outcome, PostgresStrategy
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.backup import back_up
@@ -26,12 +24,13 @@ from backup_operator.worker.keys import Keys, keys_for_reading
 from backup_operator.worker.log import fields
 from backup_operator.worker.opening import StoredArtifact, choose, opened
 from backup_operator.worker.progress import Progress
+from backup_operator.worker.restore_account import RestoreAccount, Steps
 from backup_operator.worker.store import audit
 from backup_operator.worker.store.directory import Store
 from backup_operator.worker.store.entry import Entry
 from backup_operator.worker.store.layout import open_store
 from backup_operator.worker.store.lock import Holder, locked
-from backup_operator.worker.targets.base import Applied, RestoredArtifact, Target, TargetPlan
+from backup_operator.worker.targets.base import RestoredArtifact, Target, TargetPlan
 from backup_operator.worker.workplace import Workplace
 
 _LOG = logging.getLogger(__name__)
@@ -39,61 +38,13 @@ SAFETY_DIRECTORY = "safety"
 """Below the store: safety backups are a store of their own, so that no rule of the policy's series ever meets them."""
 
 
-@dataclass
-class _Account:
-    """What is known by now."""
+def restore(order: RestoreOrder, workplace: Workplace, account: RestoreAccount | None = None) -> RestoreReport:
+    """Do the order and say how it went; a failure that the worker knows is in the report, not raised.
 
-    started_at: datetime
-    run: str = ""
-    plan: TargetPlan | None = None
-    pin: str = ""
-    steps: list[StepTaken] = field(default_factory=list)
-    safety_backup: str = ""
-    applied: Applied | None = None
-
-    def report(self, order: RestoreOrder, workplace: Workplace, error: WorkerError | None) -> RestoreReport:
-        applied = self.applied or Applied(counts={})
-        return RestoreReport(
-            outcome=Outcome.FAILED if error else Outcome.SUCCEEDED,
-            dry_run=order.dry_run,
-            started_at=self.started_at,
-            completed_at=workplace.now(),
-            run=self.run,
-            plan=self.plan.lines if self.plan else (),
-            pin=self.pin,
-            steps=tuple(self.steps),
-            counts=dict(applied.counts),
-            safety_backup=self.safety_backup,
-            notes=applied.notes,
-            undo=applied.undo,
-            fault=error.fault() if error else None,
-        )
-
-
-class _Steps:
-    """Times the steps as they follow one another, and tells them to the log."""
-
-    def __init__(self, account: _Account, clock: Callable[[], float]) -> None:
-        self._account, self._clock = account, clock
-        self._name, self._began = "", 0.0
-
-    def begin(self, name: str) -> None:
-        """The step before has ended; this one begins."""
-        self.end()
-        self._name, self._began = name, self._clock()
-        _LOG.info("step", extra=fields(name=name))
-
-    def end(self) -> None:
-        """The last step has ended; may be called twice."""
-        if self._name:
-            self._account.steps.append(StepTaken(name=self._name, seconds=round(self._clock() - self._began, 3)))
-        self._name = ""
-
-
-def restore(order: RestoreOrder, workplace: Workplace) -> RestoreReport:
-    """Do the order and say how it went; a failure that the worker knows is in the report, not raised."""
-    account = _Account(workplace.now())
-    steps = _Steps(account, workplace.clock)
+    `account` is kept up to date all the while, for a caller that survives what the worker does not know.
+    """
+    account = account or RestoreAccount(workplace.now(), dry_run=order.dry_run)
+    steps = Steps(account, workplace.clock)
     try:
         keys = keys_for_reading(order.passphrases[0])
         mount, path = Path(order.store.mount), order.store.path
@@ -101,9 +52,9 @@ def restore(order: RestoreOrder, workplace: Workplace) -> RestoreReport:
             _restore_from(_Restore(order, workplace, keys, store, account, steps))
     except WorkerError as error:
         steps.end()
-        return account.report(order, workplace, error)
+        return account.failed(error, workplace)
     steps.end()
-    return account.report(order, workplace, None)
+    return account.succeeded(workplace)
 
 
 @dataclass(frozen=True)
@@ -112,8 +63,8 @@ class _Restore:
     workplace: Workplace
     keys: Keys
     store: Store
-    account: _Account
-    steps: _Steps
+    account: RestoreAccount
+    steps: Steps
 
 
 def _restore_from(job: _Restore) -> None:

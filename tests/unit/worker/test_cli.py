@@ -10,6 +10,7 @@ import pytest
 
 from backup_operator.contract.exits import Exit
 from backup_operator.contract.report import decode
+from backup_operator.contract.restore import decode_restore
 from backup_operator.vocabulary.choices import Outcome
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.alarms import stopped_from_outside
@@ -39,7 +40,7 @@ def _backup_order(tmp_path, **changes):
 
 @pytest.mark.parametrize(
     "order",
-    ["", "no JSON", {}, {"kind": "Restore"}, {"version": 2}],
+    ["", "no JSON", {}, {"kind": "Drill"}, {"version": 2}],
     ids=["empty", "no JSON", "no fields", "a kind of later", "a version of later"],
 )
 def test_an_order_that_cannot_be_read_is_reported_and_final(tmp_path, order):
@@ -50,6 +51,18 @@ def test_an_order_that_cannot_be_read_is_reported_and_final(tmp_path, order):
     assert report.fault is not None
     assert report.fault.reason is Reason.ORDER_INVALID
     assert "one version" in report.fault.hint
+
+
+def test_a_restore_order_that_cannot_be_read_is_answered_as_one(tmp_path):
+    (tmp_path / "order.json").write_text(json.dumps({"kind": "Restore"}))
+
+    code = main(["run", "--order", str(tmp_path / "order.json"), "--report", str(tmp_path / "report.json")])
+
+    report = decode_restore((tmp_path / "report.json").read_bytes())
+    assert code == Exit.FINAL
+    assert report.kind == "Restore"
+    assert report.fault is not None
+    assert report.fault.reason is Reason.ORDER_INVALID
 
 
 def test_a_missing_passphrase_names_its_secret_and_the_command_that_makes_it(tmp_path):

@@ -12,7 +12,7 @@ from backup_operator.contract.report import LISTED_BACKUPS, BackupLine, Catalog
 from backup_operator.rules.naming import ENTRY_SUFFIX, FileName, FileRole, recognise
 from backup_operator.vocabulary.choices import ArtifactKind, Compression, SourceKind
 from backup_operator.vocabulary.reasons import Reason
-from backup_operator.worker.errors import WorkerError
+from backup_operator.worker.errors import KeyInvalid, StoreError, VerificationFailed
 from backup_operator.worker.store.directory import Store
 from backup_operator.worker.store.entry import ArtifactRecord, Entry, EntryKeys, open_entry
 
@@ -145,7 +145,7 @@ def _read_listed(store: Store, name: str, keys: EntryKeys) -> ListedRun | Refuse
         entry = open_entry(store.read_file(name, ENTRY_LIMIT_BYTES), keys, name)
     except FileNotFoundError:
         return None
-    except WorkerError as exc:
+    except (KeyInvalid, VerificationFailed, StoreError) as exc:  # not a deadline that passes in the middle
         return Refused(name, exc.reason, f"{exc.message}: {exc.detail}" if exc.detail else exc.message)
     faults = _faults(store, entry)
     if not faults:
