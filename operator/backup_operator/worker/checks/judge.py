@@ -49,8 +49,7 @@ def _judged_time(check: CheckOrder, value: Value, backed_up_at: datetime | None,
         return found(check, words, passed=False)
     if backed_up_at is None:
         return found(check, f"{value}, and it is not recorded when the backup was made", passed=False)
-    moment = _moment(value, zone)
-    age = backed_up_at - moment
+    age = timedelta(seconds=int((backed_up_at - _moment(value, zone)).total_seconds()))
     words = f"{value}, {_span(age)} before the backup" if age > timedelta() else f"{value}"
     return found(check, words, passed=age <= (check.newest_within or timedelta()))
 
