@@ -1,4 +1,4 @@
-"""Room `api`: `spec.job` of a BackupPolicy: the Job and the pod of a run. Imported by `api.backuppolicy`."""
+"""Room `api`: `spec.job` of both resources: the Job and the pod of a run, or of a restore. Imported by both models."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -56,16 +56,17 @@ class ImagePullSecret(Part):
     """Name of the Secret."""
 
 
+_A_MINUTE_OR_MORE = Rule(
+    cel="!has(self.deadline) || !self.deadline.matches('^(0+[wdhm])*0*[1-5]?[0-9]s$')",
+    message="deadline is shorter than a minute; write for example 6h",
+    holds=lambda part: part.deadline is None or part.deadline >= timedelta(minutes=1),
+)
+
+
 class JobSettings(Part):
     """How a run's Job and pod are made."""
 
-    rules: ClassVar = (
-        Rule(
-            cel="!has(self.deadline) || !self.deadline.matches('^(0+[wdhm])*0*[1-5]?[0-9]s$')",
-            message="deadline is shorter than a minute; write for example 6h",
-            holds=lambda part: part.deadline >= timedelta(minutes=1),
-        ),
-    )
+    rules: ClassVar = (_A_MINUTE_OR_MORE,)
     deadline: Duration = timedelta(hours=6)
     """The longest time that a run may take. Default: 6h."""
     backoff_limit: Annotated[StrictInt, Field(ge=0, le=10)] = 2
@@ -78,3 +79,19 @@ class JobSettings(Part):
     """Taints that the pod tolerates. Default: none."""
     image_pull_secrets: Annotated[tuple[ImagePullSecret, ...], Field(max_length=16)] = ()
     """Secrets for the registry, in the same namespace. Default: the chart's."""
+
+
+class RestoreJobSettings(Part):
+    """How a restore's Job and pod are made, which is never tried again."""
+
+    rules: ClassVar = (_A_MINUTE_OR_MORE,)
+    deadline: Duration | None = None
+    """The longest time that the restore may take; planning has as long. Default: 6h."""
+    resources: Resources | None = None
+    """CPU and memory of the worker; Redis needs what its keys take. Default: the policy's, else the chart's."""
+    node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] | None = None
+    """Labels of the nodes that may run it. Default: the policy's, else every node."""
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] | None = None
+    """Taints that the pod tolerates. Default: the policy's, else none."""
+    image_pull_secrets: Annotated[tuple[ImagePullSecret, ...], Field(max_length=16)] | None = None
+    """Secrets for the registry, in the same namespace. Default: the policy's, else the chart's."""

@@ -7,10 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from backup_operator.api.check import Checks
-from backup_operator.api.meta import CONDITION_LIST, Bool, Condition, Metadata, ObjectName, SecretKeyRef, Time
-from backup_operator.api.parts import Format, Part, Rule, StatusPart, Transition, exactly_one_of
+from backup_operator.api.job import RestoreJobSettings
+from backup_operator.api.meta import Bool, Metadata, ObjectName, Time
+from backup_operator.api.parts import Format, Part, Rule, Transition, exactly_one_of
+from backup_operator.api.restorestatus import RestoreRequestStatus
+from backup_operator.api.restoretarget import Target
 from backup_operator.api.storage import Store
-from backup_operator.vocabulary.choices import PostgresStrategy, RedisStrategy
 
 KIND = "RestoreRequest"
 PLURAL = "restorerequests"
@@ -21,13 +23,6 @@ class RedisArtifact(StrEnum):
 
     RDB = "Rdb"
     AOF = "Aof"
-
-
-class WorkloadKind(StrEnum):
-    """What runs the Redis server."""
-
-    STATEFUL_SET = "StatefulSet"
-    DEPLOYMENT = "Deployment"
 
 
 class PolicyRef(Part):
@@ -67,66 +62,6 @@ class BackupChoice(Part):
     """True: the newest verified backup."""
     artifact: RedisArtifact | None = None
     """Which artifact of a Redis backup. Default: Rdb."""
-
-
-_DATABASE = Annotated[str, Field(min_length=1, max_length=63)]
-
-
-class PostgresTarget(Part):
-    """A PostgreSQL server."""
-
-    url_secret_ref: SecretKeyRef | None = None
-    """The connection URL. Default: the source's."""
-    strategy: PostgresStrategy | None = None
-    """NewDatabase, SwapDatabase or InPlace. Default: NewDatabase, which overwrites nothing."""
-    database: _DATABASE | None = None
-    """The database that is made or overwritten. Default: <database>_restored_<time> for NewDatabase, else the URL's."""
-
-
-class RedisTarget(Part):
-    """A Redis server, written to over the network."""
-
-    url_secret_ref: SecretKeyRef | None = None
-    """The connection URL. Default: the source's."""
-    strategy: RedisStrategy | None = None
-    """FailIfNotEmpty, Merge or Replace. Default: FailIfNotEmpty, which overwrites nothing."""
-
-
-class WorkloadRef(Part):
-    """What runs the Redis server, in the same namespace."""
-
-    kind: WorkloadKind
-    """StatefulSet or Deployment."""
-    name: ObjectName
-    """Its name."""
-
-
-class RedisVolumeTarget(Part):
-    """The volume of a Redis server that is scaled down meanwhile."""
-
-    claim_name: ObjectName
-    """PersistentVolumeClaim of the server, in the same namespace."""
-    workload_ref: WorkloadRef
-    """What is scaled down, and up again afterwards."""
-
-
-class Target(Part):
-    """Where the restore goes: exactly one of postgres, redis and redisVolume."""
-
-    rules: ClassVar = (exactly_one_of("postgres", "redis", "redis_volume"),)
-    postgres: PostgresTarget | None = None
-    """A PostgreSQL server."""
-    redis: RedisTarget | None = None
-    """A Redis server, over the network."""
-    redis_volume: RedisVolumeTarget | None = None
-    """The volume of a Redis server."""
-
-    @property
-    def overwrites(self) -> bool:
-        """Whether content that is there can be lost."""
-        if self.postgres is not None:
-            return self.postgres.strategy not in (None, PostgresStrategy.NEW_DATABASE)
-        return self.redis is None or self.redis.strategy not in (None, RedisStrategy.FAIL_IF_NOT_EMPTY)
 
 
 def _confirmed(spec: "RestoreRequestSpec") -> bool:
@@ -205,6 +140,7 @@ class RestoreRequestSpec(Part):
                 ("safety_backup", "safetyBackup"),
                 ("after", "after"),
                 ("checks", "checks"),
+                ("job", "job"),
             )
         ),
         Transition(
@@ -229,75 +165,8 @@ class RestoreRequestSpec(Part):
     """RestoreRequests that must be Complete first, in the same namespace. Default: none."""
     checks: Checks | None = None
     """What must hold afterwards, beside the policy's checks. Default: the policy's."""
-
-
-class RestoreState(StrEnum):
-    """How far a request is, in one word."""
-
-    WAITING = "Waiting"
-    PLANNED = "Planned"
-    RUNNING = "Running"
-    COMPLETE = "Complete"
-    FAILED = "Failed"
-
-
-class Step(StatusPart):
-    """A step of the restore."""
-
-    name: str
-    """What was done."""
-    seconds: int
-    """How long it took."""
-
-
-class CheckResult(StatusPart):
-    """What a check found."""
-
-    name: str
-    """Name of the check."""
-    expected: str
-    """What was expected."""
-    found: str
-    """What was found."""
-    passed: bool
-    """Whether it held."""
-
-
-class RestoreRequestStatus(StatusPart):
-    """What was planned and what was done; every field is present only when it is known."""
-
-    observed_generation: int | None = None
-    """The metadata.generation that this status was made for."""
-    conditions: Annotated[tuple[Condition, ...], Field(json_schema_extra=CONDITION_LIST)] = ()
-    """Planned, and in the end exactly one of Complete and Failed."""
-    artifact: str | None = None
-    """The file that is restored."""
-    plan: tuple[str, ...] = ()
-    """What the restore will do, line by line."""
-    steps: tuple[Step, ...] = ()
-    """What was done, in order."""
-    checks: tuple[CheckResult, ...] = ()
-    """What the checks found."""
-    started_at: Time | None = None
-    """When it began to write."""
-    completed_at: Time | None = None
-    """When it ended."""
-    duration_seconds: int | None = None
-    """How long it took."""
-    safety_backup: str | None = None
-    """The backup that was made of the target's own content."""
-    message: str | None = None
-    """How it ended and in what state the target is, in a sentence."""
-    hint: str | None = None
-    """What to type next."""
-    source: str | None = None
-    """Whose backup it is, in words."""
-    backup: str | None = None
-    """Which backup it is, in words."""
-    target: str | None = None
-    """Where it goes, in words."""
-    state: RestoreState | None = None
-    """How far it is, in one word."""
+    job: RestoreJobSettings | None = None
+    """How the restore's Job and pod are made. Default: 6h, and the policy's resources and nodes."""
 
 
 class RestoreRequest(BaseModel):

@@ -11,23 +11,27 @@ from typing import Any
 from pydantic import ValidationError
 
 from backup_operator.api.meta import API_VERSION, Condition
-from backup_operator.api.restorerequest import (
-    BackupChoice,
-    RestoreRequestSpec,
-    RestoreRequestStatus,
-    RestoreState,
-    Target,
-)
+from backup_operator.api.restorerequest import BackupChoice, RestoreRequestSpec
+from backup_operator.api.restorestatus import RestoreRequestStatus, RestoreState
+from backup_operator.api.restoretarget import Target
 from backup_operator.controller.announce import announce
 from backup_operator.controller.cluster import RESTORES, Cluster, Key, Manifest
 from backup_operator.controller.settings import Settings
 from backup_operator.manifests.event import Occurrence, Subject
 from backup_operator.rules.admission import Verdict, judge_restore_request
 from backup_operator.vocabulary.conditions import ConditionStatus, RestoreConditionType
+from backup_operator.vocabulary.reasons import Reason
 
 log = logging.getLogger(__name__)
 
 _FINAL = (RestoreConditionType.COMPLETE.value, RestoreConditionType.FAILED.value)
+
+_NOT_BUILT = Verdict(
+    accepted=False,
+    reason=Reason.NOT_YET_SUPPORTED,
+    message="Restores are a feature of a later release; nothing was read and nothing was touched. Open the stored "
+    "files by hand as RECOVER.md in the store says, and delete this request: kubectl delete rr <name>",
+)
 
 
 class Restores:
@@ -49,7 +53,9 @@ class Restores:
         raw = await self._cluster.get(RESTORES, key)
         if raw is None or raw["metadata"].get("deletionTimestamp") or has_ended(raw):
             return None
-        now, verdict = self._clock(), judge_restore_request()
+        now, (_, verdict) = self._clock(), judge_restore_request(raw)
+        if verdict.accepted:
+            verdict = _NOT_BUILT
         metadata = raw["metadata"]
         target = {"namespace": key.namespace, "name": key.name, "resourceVersion": metadata["resourceVersion"]}
         status = refused_status(raw, verdict, now).wire()

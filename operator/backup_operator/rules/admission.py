@@ -1,5 +1,6 @@
 """Room `rules`: whether a spec is accepted, and why not; pure. Called by `controller`."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -7,11 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from backup_operator.api.backuppolicy import BackupPolicySpec
-from backup_operator.api.meta import format_duration
+from backup_operator.api.backuppolicy import BackupPolicy, BackupPolicySpec
+from backup_operator.api.meta import Metadata, format_duration
+from backup_operator.api.restorerequest import RedisArtifact, RestoreRequest, RestoreRequestSpec
+from backup_operator.api.restorestatus import status_in
 from backup_operator.api.words import describe
 from backup_operator.rules import schedule as schedules
-from backup_operator.vocabulary.choices import RedisMethod
+from backup_operator.vocabulary.choices import RedisMethod, SourceKind
 from backup_operator.vocabulary.reasons import Reason
 
 
@@ -97,7 +100,7 @@ def judge(spec: BackupPolicySpec, *, mine: StoreClaim | None, neighbours: Sequen
         return Verdict(accepted=False, reason=Reason.NOT_YET_SUPPORTED, message=_not_yet_supported(fields))
     if mine and (holder := _holder_of_path(mine, neighbours)):
         return Verdict(accepted=False, reason=Reason.PATH_TAKEN, message=_path_taken(mine, holder))
-    message = " ".join(["The spec is valid and every feature it asks for is built.", *warnings(spec)])
+    message = " ".join([_BUILT, *warnings(spec)])
     return Verdict(accepted=True, reason=Reason.ACCEPTED, message=message)
 
 
@@ -135,10 +138,6 @@ _LATER: tuple[tuple[str, Callable[[BackupPolicySpec], bool]], ...] = (
     (
         "spec.source.redis.method: Scan",
         lambda spec: bool(spec.source.redis and spec.source.redis.method == RedisMethod.SCAN),
-    ),
-    (
-        "spec.encryption.previousPassphraseSecretRefs",
-        lambda spec: bool(spec.encryption.previous_passphrase_secret_refs),
     ),
     ("spec.storage.claimTemplate", lambda spec: spec.storage.claim_template is not None),
     ("spec.objectives.rto", lambda spec: spec.objectives.rto is not None),
@@ -194,11 +193,67 @@ def warnings(spec: BackupPolicySpec) -> list[str]:
     ]
 
 
-def judge_restore_request() -> Verdict:
-    """The answer to every RestoreRequest until restores are built: final, nothing was touched."""
-    return Verdict(
-        accepted=False,
-        reason=Reason.NOT_YET_SUPPORTED,
-        message="Restores are a feature of a later release; nothing was read and nothing was touched. Open the stored "
-        "files by hand as RECOVER.md in the store says, and delete this request: kubectl delete rr <name>",
-    )
+_BUILT = "The spec is valid and every feature it asks for is built."
+_ACCEPTED = Verdict(accepted=True, reason=Reason.ACCEPTED, message=_BUILT)
+_UNTOUCHED = "Nothing was touched; write another RestoreRequest."
+_OLD_APPEND_ONLY_FILE = re.compile(r"redis_aof_.+\.aof(\.gz)?(\.gpg)?")
+
+
+def judge_restore_request(raw: Mapping[str, Any]) -> tuple[RestoreRequest | None, Verdict]:
+    """The RestoreRequest as the API server gives it, None when its spec cannot be read, and the verdict on it.
+
+    The spec is immutable, so a refusal (InvalidSpec, NotYetSupported) is for good.
+    """
+    try:
+        spec = RestoreRequestSpec.model_validate(raw.get("spec") or {})
+    except ValidationError as exc:
+        return None, _refused(Reason.INVALID_SPEC, describe(exc, "rr"))
+    metadata = Metadata.model_validate(raw["metadata"])
+    request = RestoreRequest(metadata=metadata, spec=spec, status=status_in(raw))
+    return request, _judge_restore(request)
+
+
+def judge_restore_source(request: RestoreRequest, policy: BackupPolicy) -> Verdict:
+    """Whether a backup of this policy can go to the request's target at all; said when the policy is known."""
+    made_by = policy.spec.source.kind
+    wanted = SourceKind.POSTGRES if request.spec.target.postgres is not None else SourceKind.REDIS
+    if policy.spec.storage.claim_name is None:
+        field = f"spec.storage.claimTemplate of BackupPolicy {policy.metadata.name}"
+        return _refused(Reason.NOT_YET_SUPPORTED, _not_yet_supported([field]))
+    if made_by is not wanted:
+        return _refused(
+            Reason.INVALID_SPEC,
+            f"spec.target: found {wanted.value.lower()}; BackupPolicy {policy.metadata.name} makes backups of "
+            f"{made_by.value}; write target: {{{made_by.value.lower()}: {{}}}}",
+        )
+    return _ACCEPTED
+
+
+def _judge_restore(request: RestoreRequest) -> Verdict:
+    spec, name = request.spec, request.metadata.name
+    if name in (spec.after or ()):
+        return _refused(
+            Reason.INVALID_SPEC,
+            f"spec.after: found {name}, which is this request itself and would wait for ever; take it out",
+        )
+    if fields := [field for field, is_asked_for in _LATER_IN_RESTORES if is_asked_for(spec)]:
+        return _refused(Reason.NOT_YET_SUPPORTED, _not_yet_supported(fields))
+    return _ACCEPTED
+
+
+_LATER_IN_RESTORES: tuple[tuple[str, Callable[[RestoreRequestSpec], bool]], ...] = (
+    ("spec.target.redisVolume", lambda spec: spec.target.redis_volume is not None),
+    (
+        "spec.backup.artifact: Aof",
+        lambda spec: spec.backup.artifact == RedisArtifact.AOF and not _is_append_only_file(spec.backup.name),
+    ),
+)
+
+
+def _is_append_only_file(name: str | None) -> bool:
+    """Whether it names an append-only file that the old scripts copied: those are restored as they are."""
+    return name is not None and _OLD_APPEND_ONLY_FILE.fullmatch(name) is not None
+
+
+def _refused(reason: Reason, message: str) -> Verdict:
+    return Verdict(accepted=False, reason=reason, message=f"{message.rstrip('.')}. {_UNTOUCHED}")

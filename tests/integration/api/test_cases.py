@@ -5,7 +5,11 @@ import copy
 import pytest
 
 from tests.integration.api.conftest import Server
-from tests.unit.api.cases import CASES, Case, Door
+from tests.unit.api.cases import CASES as POLICY_CASES
+from tests.unit.api.cases import Case, Door
+from tests.unit.api.restore_cases import RESTORES
+
+CASES = (*POLICY_CASES, *RESTORES)
 
 
 def refusal_of_the_server(server: Server, case: Case) -> str:

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from backup_operator.api.backuppolicy import BackupPolicySpec, BackupPolicyStatus
-from backup_operator.api.restorerequest import RestoreRequestStatus
+from backup_operator.api.restorestatus import RestoreRequestStatus
 from backup_operator.api.schema import RESOURCES, Resource, custom_resource_definition
 from tests.integration.api.conftest import AS_TABLE, Server
 from tests.support.shell import LocalShell
-from tests.unit.api.cases import POSTGRES, REDIS, RESTORE
+from tests.unit.api.cases import POSTGRES, REDIS
+from tests.unit.api.restore_cases import RESTORE
 
 BACKUP = {
     "startedAt": "2026-11-23T02:00:00Z",
@@ -56,13 +57,20 @@ RESTORE_STATUS: dict[str, Any] = {
     "observedGeneration": 1,
     "conditions": [{**CONDITIONS[0], "type": "Failed"}],
     "artifact": "backup_20261123_020000.sql.gz.gpg",
+    "recorded": False,
     "plan": ["Restore into a new database."],
+    "pin": "0123abcd",
+    "jobName": "restore-db-restore-0123abcd",
     "steps": [{"name": "verify", "seconds": 3}],
     "checks": [{"name": "users", "expected": "1 or more", "found": "0", "passed": False}],
+    "rows": 0,
+    "keys": 7,
+    "notes": ["extension postgis was left alone"],
     "startedAt": "2026-11-23T02:00:00Z",
     "completedAt": "2026-11-23T02:01:02Z",
     "durationSeconds": 62,
     "safetyBackup": "safety_20261123_020000",
+    "undo": ["apiVersion: backup.agentsflow.ai/v1alpha1"],
     "message": "Nothing was touched.",
     "hint": "kubectl …",
     "source": "app-db",

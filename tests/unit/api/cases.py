@@ -1,6 +1,7 @@
-"""One table of specs, and what is said about them; models, operator and API server are held to the same rows.
+"""One table of policies, and what is said about them; models, operator and API server are held to the same rows.
 
-Read by `test_cases.py` (models and admission) and by `tests/integration/api/test_cases.py` (CEL, on a real API server).
+Read by `test_cases.py` (models and admission) and by `tests/integration/api/test_cases.py` (CEL, on a real API server);
+the RestoreRequests are in `restore_cases.py`.
 """
 
 import copy
@@ -133,6 +134,14 @@ POLICIES = (
     ),
     _policy(
         "a name with a newline at its end is refused", {"storage.claimName": "backups\n"}, "spec.storage.claimName"
+    ),
+    _policy(
+        "passphrases of before a rotation are accepted", {"encryption.previousPassphraseSecretRefs": [secret("OLD")]}
+    ),
+    _policy(
+        "eleven older passphrases are refused",
+        {"encryption.previousPassphraseSecretRefs": [secret("OLD")] * 11},
+        "spec.encryption.previousPassphraseSecretRefs",
     ),
     # schedule
     *(
@@ -322,12 +331,6 @@ LATER = (
         *_NOT_YET,
     ),
     _later(
-        "older passphrases are of a later release",
-        {"encryption.previousPassphraseSecretRefs": [secret("OLD")]},
-        "spec.encryption.previousPassphraseSecretRefs",
-        *_NOT_YET,
-    ),
-    _later(
         "a claim template is of a later release",
         {"storage": {"claimTemplate": {"size": "20Gi", "storageClassName": "standard"}}},
         "spec.storage.claimTemplate",
@@ -356,123 +359,4 @@ LATER = (
     ),
 )
 
-RESTORE = {
-    "from": {"policyRef": {"name": "app-db"}},
-    "backup": {"latest": True},
-    "target": {"postgres": {}},
-}
-STORE = {
-    "claimName": "backups",
-    "path": "prod/app-db",
-    "encryption": {"passphraseSecretRef": secret("BACKUP_ENCRYPTION_KEY")},
-}
-PLANNED = edited(RESTORE, {"dryRun": True})
-VOLUME = {"redisVolume": {"claimName": "redis-data", "workloadRef": {"kind": "StatefulSet", "name": "redis"}}}
-
-
-def _restore(sentence: str, edits: Mapping[str, Any], *words: str) -> Case:
-    return Case(sentence, "RestoreRequest", edited(RESTORE, edits), words)
-
-
-def _edit(sentence: str, old: Mapping[str, Any], edits: Mapping[str, Any], *words: str) -> Case:
-    return Case(sentence, "RestoreRequest", edited(old, edits), words, old=old)
-
-
-_CONFIRM = ("confirm is missing and content can be lost",)
-
-RESTORES = (
-    _restore("the shortest restore is accepted", {}),
-    _restore("a restore by name is accepted", {"backup": {"name": "backup_20231201_020000"}}),
-    _restore(
-        "a restore of an old script's file is accepted", {"backup": {"name": "backup_20231201_020000.sql.gz.gpg"}}
-    ),
-    _restore("a restore from before a time is accepted", {"backup": {"before": "2023-12-01T03:00:00Z"}}),
-    _restore("a time that is none is refused", {"backup": {"before": "yesterday"}}, "spec.backup.before"),
-    _restore(
-        "no choice of a backup is refused", {"backup": {}}, "spec.backup", "exactly one of name, before and latest"
-    ),
-    _restore(
-        "two choices of a backup are refused",
-        {"backup": {"latest": True, "name": "backup_20231201_020000"}},
-        "exactly one of name, before and latest",
-    ),
-    _restore("latest: false is refused", {"backup": {"latest": False}}, "spec.backup.latest"),
-    _restore(
-        "a backup outside of the store is refused", {"backup": {"name": "../x"}}, "spec.backup.name", 'found "../x"'
-    ),
-    _restore("a restore from nowhere is refused", {"from": {}}, "spec.from", "exactly one of policyRef and store"),
-    _restore(
-        "a restore from a store with a URL is accepted",
-        {"from": {"store": STORE}, "target.postgres.urlSecretRef": secret("U")},
-    ),
-    _restore(
-        "a restore from a store without a URL is refused", {"from": {"store": STORE}}, "write the target's urlSecretRef"
-    ),
-    _restore(
-        "a store without a path is refused",
-        {"from": {"store": {**STORE, "path": ""}}, "target.postgres.urlSecretRef": secret("U")},
-        "spec.from.store.path",
-    ),
-    _restore(
-        "two targets are refused", {"target.redis": {}}, "spec.target", "exactly one of postgres, redis and redisVolume"
-    ),
-    _restore("an unknown strategy is refused", {"target.postgres.strategy": "Drop"}, "spec.target.postgres.strategy"),
-    _restore("an artifact of PostgreSQL is refused", {"backup.artifact": "Aof"}, "artifact is for Redis only"),
-    _restore("a new database needs no confirmation", {"target.postgres": {"strategy": "NewDatabase", "database": "b"}}),
-    *(
-        _restore(f"{strategy} without confirm is refused", {"target.postgres.strategy": strategy}, *_CONFIRM)
-        for strategy in ("InPlace", "SwapDatabase")
-    ),
-    *(
-        _restore(f"{strategy} without confirm is refused", {"target": {"redis": {"strategy": strategy}}}, *_CONFIRM)
-        for strategy in ("Merge", "Replace")
-    ),
-    _restore("FailIfNotEmpty needs no confirmation", {"target": {"redis": {"strategy": "FailIfNotEmpty"}}}),
-    _restore("a volume without confirm is refused", {"target": VOLUME}, *_CONFIRM),
-    _restore("an empty confirm is refused", {"target": VOLUME, "confirm": ""}, *_CONFIRM),
-    _restore("a volume confirmed by its claim is accepted", {"target": VOLUME, "confirm": "redis-data"}),
-    _restore(
-        "a volume confirmed by another name is refused",
-        {"target": VOLUME, "confirm": "redis"},
-        "confirm is not the name",
-    ),
-    _restore("InPlace with confirm is accepted", {"target.postgres.strategy": "InPlace", "confirm": "app"}),
-    _restore(
-        "confirming another database is refused",
-        {"target.postgres": {"strategy": "SwapDatabase", "database": "app"}, "confirm": "ap"},
-        "confirm is not the name of what is overwritten",
-    ),
-    _restore("checks and what comes before are accepted", {"after": ["restore-db"], "checks": WHOLE["checks"]}),
-    _restore("21 requests before are refused", {"after": ["a"] * 21}, "spec.after"),
-    # edits
-    _edit("the approval is accepted", PLANNED, {"dryRun": False}),
-    _edit("the approval by taking dryRun out is accepted", PLANNED, {"dryRun": REMOVED}),
-    _edit(
-        "going back to a dry run is refused", RESTORE, {"dryRun": True}, "spec", "dryRun can go from true to false only"
-    ),
-    _edit(
-        "an approval that carries another edit is refused",
-        PLANNED,
-        {"dryRun": False, "backup": {"name": "backup_20231201_020000"}},
-        "backup is immutable",
-    ),
-    *(
-        _edit(f"an edit of {path} is refused", PLANNED, {path: value}, f"{path.split('.')[0]} is immutable")
-        for path, value in (
-            ("from.policyRef.name", "other"),
-            ("target.postgres.database", "other"),
-            ("confirm", "app"),
-            ("safetyBackup", False),
-            ("after", ["restore-db"]),
-            ("checks", [{"name": "one", "sql": "select 1", "equals": "1"}]),
-        )
-    ),
-    _edit(
-        "taking a field out is refused",
-        edited(PLANNED, {"confirm": "app"}),
-        {"confirm": REMOVED},
-        "confirm is immutable",
-    ),
-)
-
-CASES = (*POLICIES, *LATER, *RESTORES)
+CASES = (*POLICIES, *LATER)

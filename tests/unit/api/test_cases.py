@@ -10,7 +10,11 @@ from backup_operator.api.parts import Part, broken_transitions
 from backup_operator.api.restorerequest import RestoreRequestSpec
 from backup_operator.api.words import describe
 from backup_operator.rules.admission import judge
-from tests.unit.api.cases import CASES, Case, Door
+from tests.unit.api.cases import CASES as POLICY_CASES
+from tests.unit.api.cases import Case, Door
+from tests.unit.api.restore_cases import RESTORES
+
+CASES = (*POLICY_CASES, *RESTORES)
 
 MODELS: dict[str, type[Part]] = {"BackupPolicy": BackupPolicySpec, "RestoreRequest": RestoreRequestSpec}
 

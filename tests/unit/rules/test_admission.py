@@ -12,7 +12,6 @@ from backup_operator.rules.admission import (
     Verdict,
     judge,
     judge_policy,
-    judge_restore_request,
     read_policy_spec,
     store_claim,
 )
@@ -213,10 +212,3 @@ def test_a_schedule_that_cannot_meet_the_objective_is_a_warning(schedule: str, r
 
     assert verdict.accepted
     assert ("Warning: runs are up to" in verdict.message) is warned
-
-
-def test_a_restore_request_is_answered_for_good():
-    verdict = judge_restore_request()
-
-    assert (verdict.accepted, verdict.reason) == (False, Reason.NOT_YET_SUPPORTED)
-    assert "nothing was touched" in verdict.message
