@@ -108,6 +108,8 @@ class BackupOrder(Letter):
     postgres: PostgresOrder | None = None
     redis: RedisOrder | None = None
     passphrase: SecretFile
+    previous_passphrases: tuple[SecretFile, ...] = ()
+    """Those of before a rotation, to read what is stored; nothing is written with them."""
     compression: CompressionOrder = CompressionOrder()
     store: StoreOrder
     deadline: timedelta
@@ -133,5 +135,7 @@ class InventoryOrder(Letter):
     kind: Literal["Inventory"] = "Inventory"
     policy: PolicyIdentity
     passphrase: SecretFile
+    previous_passphrases: tuple[SecretFile, ...] = ()
+    """Those of before a rotation, tried where the current one does not fit."""
     store: StoreOrder
     deadline: timedelta = timedelta(minutes=10)

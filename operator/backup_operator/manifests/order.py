@@ -1,8 +1,12 @@
-"""Room `manifests`: the order of a policy's worker, and the secrets that it names; called by `manifests.children`."""
+"""Room `manifests`: the order of a policy's worker, and the secrets that it names.
+
+Called by `manifests.children`, and by `manifests.restore` for what a restore shares with it.
+"""
 
 import hashlib
 import json
 
+from backup_operator.api import source as api
 from backup_operator.api.backuppolicy import BackupPolicy
 from backup_operator.api.meta import SecretKeyRef
 from backup_operator.api.source import PostgresSource, RedisSource
@@ -16,54 +20,57 @@ from backup_operator.contract.order import (
     PostgresTls,
     RedisOrder,
     RedisTls,
-    SecretFile,
     StoreOrder,
     TableFilter,
 )
 from backup_operator.manifests.pod import STORE_MOUNT, SecretMount
+from backup_operator.manifests.secrets import (
+    optional_secret_file,
+    passphrase_files,
+    passphrases_by_role,
+    secret_file,
+    secret_mounts_of,
+)
 from backup_operator.rules.admission import store_path
 
 
 def backup_order(policy: BackupPolicy) -> BackupOrder:
     """What the worker of this policy's runs is asked to do."""
-    spec = policy.spec
+    spec, namespace = policy.spec, policy.metadata.namespace
+    passphrase, *previous = passphrase_files(namespace, spec.encryption)
     return BackupOrder(
         policy=_identity(policy),
-        postgres=_postgres(policy, spec.source.postgres) if spec.source.postgres else None,
-        redis=_redis(policy, spec.source.redis) if spec.source.redis else None,
-        passphrase=_passphrase(policy),
+        postgres=_postgres(namespace, spec.source.postgres) if spec.source.postgres else None,
+        redis=_redis(namespace, spec.source.redis) if spec.source.redis else None,
+        passphrase=passphrase,
+        previous_passphrases=tuple(previous),
         compression=CompressionOrder(algorithm=spec.compression.algorithm, level=spec.compression.effective_level),
-        store=_store(policy),
+        store=store_order(policy),
         deadline=spec.job.deadline,
     )
 
 
 def inventory_order(policy: BackupPolicy) -> InventoryOrder:
     """What the worker that reads this policy's catalog is asked to do."""
-    return InventoryOrder(policy=_identity(policy), passphrase=_passphrase(policy), store=_store(policy))
+    passphrase, *previous = passphrase_files(policy.metadata.namespace, policy.spec.encryption)
+    return InventoryOrder(
+        policy=_identity(policy),
+        passphrase=passphrase,
+        previous_passphrases=tuple(previous),
+        store=store_order(policy),
+    )
 
 
 def secret_mounts(policy: BackupPolicy) -> tuple[SecretMount, ...]:
     """Every secret that a backup of this policy reads."""
-    source, encryption = policy.spec.source, policy.spec.encryption
-    if source.postgres is not None:
-        roles = {"url": source.postgres.url_secret_ref, "ca": source.postgres.tls.ca_secret_ref}
-    else:
-        assert source.redis is not None
-        tls = source.redis.tls
-        roles = {
-            "url": source.redis.url_secret_ref,
-            "ca": tls.ca_secret_ref,
-            "certificate": tls.cert_secret_ref,
-            "key": tls.key_secret_ref,
-        }
-    mounts = tuple(_mount(role, ref) for role, ref in roles.items() if ref is not None)
-    return (*mounts, _mount("passphrase", encryption.passphrase_secret_ref))
+    source = policy.spec.source.postgres or policy.spec.source.redis
+    assert source is not None
+    return (*secret_mounts_of(server_secrets(source.url_secret_ref, source.tls)), *inventory_mounts(policy))
 
 
 def inventory_mounts(policy: BackupPolicy) -> tuple[SecretMount, ...]:
-    """The passphrase alone: an inventory needs no database."""
-    return (_mount("passphrase", policy.spec.encryption.passphrase_secret_ref),)
+    """The passphrases alone: an inventory needs no database."""
+    return secret_mounts_of(passphrases_by_role(policy.spec.encryption))
 
 
 def claim_of(policy: BackupPolicy) -> str:
@@ -94,53 +101,48 @@ def _spec_digest(policy: BackupPolicy) -> str:
     return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _store(policy: BackupPolicy) -> StoreOrder:
+def store_order(policy: BackupPolicy) -> StoreOrder:
+    """Where the policy's store is, for any worker."""
     described = f"claim {policy.metadata.namespace}/{claim_of(policy)}"
     return StoreOrder(mount=STORE_MOUNT, path=_path(policy), described=described)
 
 
-def _postgres(policy: BackupPolicy, source: PostgresSource) -> PostgresOrder:
+def _postgres(namespace: str, source: PostgresSource) -> PostgresOrder:
     return PostgresOrder(
-        url=_file(policy, "url", source.url_secret_ref),
+        url=secret_file(namespace, "url", source.url_secret_ref),
         format=source.format,
         globals=source.globals,
         schemas=NameFilter(include=source.schemas.include, exclude=source.schemas.exclude),
         tables=TableFilter(exclude=source.tables.exclude, exclude_data=source.tables.exclude_data),
         profile=source.profile,
-        tls=PostgresTls(mode=source.tls.mode, ca=_optional_file(policy, "ca", source.tls.ca_secret_ref)),
+        tls=postgres_tls(namespace, source.tls),
     )
 
 
-def _redis(policy: BackupPolicy, source: RedisSource) -> RedisOrder:
+def _redis(namespace: str, source: RedisSource) -> RedisOrder:
     return RedisOrder(
-        url=_file(policy, "url", source.url_secret_ref),
+        url=secret_file(namespace, "url", source.url_secret_ref),
         method=source.method,
-        tls=RedisTls(
-            ca=_optional_file(policy, "ca", source.tls.ca_secret_ref),
-            certificate=_optional_file(policy, "certificate", source.tls.cert_secret_ref),
-            key=_optional_file(policy, "key", source.tls.key_secret_ref),
-        ),
+        tls=redis_tls(namespace, source.tls),
     )
 
 
-def _passphrase(policy: BackupPolicy) -> SecretFile:
-    return _file(policy, "passphrase", policy.spec.encryption.passphrase_secret_ref)
+def server_secrets(url: SecretKeyRef, tls: api.PostgresTls | api.RedisTls) -> dict[str, SecretKeyRef | None]:
+    """What a worker needs to reach a server, by role."""
+    if isinstance(tls, api.PostgresTls):
+        return {"url": url, "ca": tls.ca_secret_ref}
+    return {"url": url, "ca": tls.ca_secret_ref, "certificate": tls.cert_secret_ref, "key": tls.key_secret_ref}
 
 
-def _optional_file(policy: BackupPolicy, role: str, ref: SecretKeyRef | None) -> SecretFile | None:
-    return None if ref is None else _file(policy, role, ref)
+def postgres_tls(namespace: str, tls: api.PostgresTls) -> PostgresTls:
+    """TLS to a PostgreSQL server, its files named."""
+    return PostgresTls(mode=tls.mode, ca=optional_secret_file(namespace, "ca", tls.ca_secret_ref))
 
 
-def _file(policy: BackupPolicy, role: str, ref: SecretKeyRef) -> SecretFile:
-    namespace = policy.metadata.namespace
-    return SecretFile(
-        path=_mount(role, ref).path,
-        described=f"key {ref.key} of Secret {namespace}/{ref.name}",
-        # works whether the Secret is there or not, and leaves its other keys as they are
-        command=f"kubectl -n {namespace} create secret generic {ref.name} --from-file={ref.key}=<file> "
-        "--dry-run=client -o yaml | kubectl apply --server-side -f -",
+def redis_tls(namespace: str, tls: api.RedisTls) -> RedisTls:
+    """TLS to a Redis server, its files named."""
+    return RedisTls(
+        ca=optional_secret_file(namespace, "ca", tls.ca_secret_ref),
+        certificate=optional_secret_file(namespace, "certificate", tls.cert_secret_ref),
+        key=optional_secret_file(namespace, "key", tls.key_secret_ref),
     )
-
-
-def _mount(role: str, ref: SecretKeyRef) -> SecretMount:
-    return SecretMount(role=role, secret=ref.name, key=ref.key)

@@ -1,6 +1,7 @@
 """The CronJob and the inventory Job of a policy, against goldens; and what must hold of every pod."""
 
 import json
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
@@ -38,6 +39,10 @@ EVERYTHING: dict[str, Any] = {
     },
     "timeZone": "Europe/Berlin",
     "suspend": True,
+    "encryption": {
+        "passphraseSecretRef": {"name": "app", "key": "KEY"},
+        "previousPassphraseSecretRefs": [{"name": "app", "key": "KEY_OF_2025"}, {"name": "old", "key": "KEY"}],
+    },
     "compression": {"algorithm": "Zstd"},
     "objectives": {"rpo": "1h"},
     "storage": {"claimName": "backups", "path": "db/main"},
@@ -74,6 +79,21 @@ def test_orders_survive_the_annotation():
     assert backup_order.postgres is not None
     assert backup_order.postgres.schemas.exclude == ("$(HOME)",), "nothing is expanded on its way"
     assert backup_order.store == inventory_order.store
+
+
+def test_passphrases_of_before_a_rotation_are_mounted_beside_the_current_one():
+    directory = "/etc/backup-operator/secrets"
+    expected = [f"{directory}/passphrase-1/KEY_OF_2025", f"{directory}/passphrase-2/KEY"]
+    template = cronjob_of(policy(**EVERYTHING), WORKER)["spec"]["jobTemplate"]
+    inventory = inventory_job_of(policy(**EVERYTHING), WORKER)
+
+    for job, read in ((template, BackupOrder), (inventory, InventoryOrder)):
+        order = read.model_validate_json(_order_in(job))
+
+        assert order.passphrase.path == f"{directory}/passphrase/KEY"
+        assert [one.path for one in order.previous_passphrases] == expected
+        mounted = {mount["mountPath"] for mount in _container_in(job)["volumeMounts"]}
+        assert {str(PurePosixPath(path).parent) for path in expected} < mounted
 
 
 def test_a_missing_secret_is_called_by_its_name_and_comes_with_the_command_that_makes_it():
@@ -153,6 +173,10 @@ def test_the_inventory_of_another_store_or_after_a_lost_report_is_another_job():
 
     assert len(names) == 3
     assert inventory_job_of(policy(), WORKER)["metadata"]["name"] in names
+
+
+def _container_in(job: dict[str, Any]) -> dict[str, Any]:
+    return dict(job["spec"]["template"]["spec"]["containers"][0])
 
 
 def _order_in(job: dict[str, Any]) -> str:

@@ -109,7 +109,7 @@ def test_a_target_of_the_policys_kind_is_accepted():
 
 
 def test_a_target_of_another_kind_than_the_policys_source_is_invalid():
-    verdict = judge_restore_source(read(RESTORE), policy(**REDIS))
+    verdict = judge_restore_source(read(RESTORE), policy(source=REDIS["source"]))
 
     assert (verdict.accepted, verdict.reason) == (False, Reason.INVALID_SPEC)
     assert verdict.message == (
