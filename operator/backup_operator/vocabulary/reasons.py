@@ -35,6 +35,7 @@ class Reason(StrEnum):
     PERMISSION_DENIED = "PermissionDenied"
     POOLER_TRANSACTION_MODE = "PoolerTransactionMode"
     LOCK_TIMEOUT = "LockTimeout"
+    RESTORE_RUNNING = "RestoreRunning"
     TOO_MANY_CONNECTIONS = "TooManyConnections"
     SYNC_FORBIDDEN = "SyncForbidden"
     CLUSTER_MODE_UNSUPPORTED = "ClusterModeUnsupported"
@@ -119,6 +120,7 @@ MEANING: dict[Reason, str] = {
     Reason.PERMISSION_DENIED: "The role may not read something that the backup needs; the message names it.",
     Reason.POOLER_TRANSACTION_MODE: "The URL leads to a transaction pooler (port 6543); pg_dump needs a session.",
     Reason.LOCK_TIMEOUT: "A table stayed locked by others for longer than the run waits.",
+    Reason.RESTORE_RUNNING: "A restore is writing to the database; the backup is made when that is over.",
     Reason.TOO_MANY_CONNECTIONS: "The server has no free connection slot.",
     Reason.SYNC_FORBIDDEN: "The Redis server or its ACL refuses SYNC.",
     Reason.CLUSTER_MODE_UNSUPPORTED: "The URL leads to a Redis Cluster's node or a Sentinel: neither holds the whole.",

@@ -60,6 +60,7 @@ HEALS_BY_ITSELF: frozenset[Reason] = frozenset(
         Reason.SERVER_LOADING,
         Reason.SERVER_NOT_READY,
         Reason.LOCK_TIMEOUT,
+        Reason.RESTORE_RUNNING,
         Reason.STORE_BUSY,
         Reason.STORAGE_FAILED,
         Reason.SNAPSHOT_FAILED,

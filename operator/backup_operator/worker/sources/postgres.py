@@ -8,7 +8,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import LiteralString
 
 import psycopg
 
@@ -25,6 +24,7 @@ from backup_operator.worker.sources.postgres_connection import Login, make_login
 from backup_operator.worker.sources.postgres_dumps import ProgramDump
 from backup_operator.worker.sources.postgres_faults import connection_fault, dump_fault
 from backup_operator.worker.sources.postgres_filters import Selection, refuse_nothing, select
+from backup_operator.worker.sources.postgres_lock import NO_TIME_LIMITS, hold_for_backup, let_go
 from backup_operator.worker.sources.postgres_preflight import (
     Server,
     blockers,
@@ -42,10 +42,6 @@ from backup_operator.worker.sources.supabase import ProviderPlan, plan_provider,
 
 CLIENTS_ROOT = Path("/usr/lib/postgresql")
 _APPLICATION = "backup-operator"
-_NO_TIME_LIMITS: LiteralString = """
-select set_config(name, '0', false) from pg_settings
-where name in ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
-"""
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ class PostgresSource:
         self._application = application
         self._login: Login | None = None
         self._found: _Found | None = None
-        self._snapshot_holder: psycopg.Connection | None = None
+        self._holder: psycopg.Connection | None = None
         self._snapshot = ""
 
     def preflight(self) -> SourceFacts:
@@ -92,7 +88,7 @@ class PostgresSource:
         except psycopg.Error as exc:
             raise connection_fault(exc, login.place) from exc
         finally:
-            if self._snapshot_holder is None:
+            if self._holder is None:
                 connection.close()
         return facts
 
@@ -109,10 +105,11 @@ class PostgresSource:
         return dumps
 
     def close(self) -> None:
-        """Close the connection that holds the snapshot, remove the password file."""
-        if self._snapshot_holder is not None:
-            self._snapshot_holder.close()
-            self._snapshot_holder = None
+        """Give back the lock, close the connection that holds it and the snapshot, remove the password file."""
+        if self._holder is not None:
+            let_go(self._holder)
+            self._holder.close()
+            self._holder = None
         if self._login is not None:
             self._login.password_file.unlink(missing_ok=True)
 
@@ -128,7 +125,8 @@ class PostgresSource:
     def _look(self, connection: psycopg.Connection, login: Login) -> _Found:
         server = read_server(connection)
         refuse_another_database(server, login.place)
-        refuse_transaction_pooler(connection, login)
+        if refuse_transaction_pooler(connection, login):
+            self._hold_lock(connection, server.database)
         client = pick_client(installed_clients(self._clients_root), server.number, server.version)
         catalog = read_catalog(connection)
         provider = plan_provider(self._order.profile, login.place.host, catalog)
@@ -168,15 +166,21 @@ class PostgresSource:
             warnings=warnings,
         )
 
+    def _hold_lock(self, connection: psycopg.Connection, database: str) -> None:
+        """No restore writes to the database while it is dumped. Raises: SourceError RestoreRunning."""
+        connection.execute(NO_TIME_LIMITS)
+        self._holder = connection
+        hold_for_backup(connection, database, patience_seconds=self._order.lock_timeout_seconds)
+
     def _hold_snapshot_if_needed(self, connection: psycopg.Connection, found: _Found) -> None:
         """Two dumps of one run see the same rows: a transaction that stays open lends them its snapshot."""
         if found.provider is None or not found.provider.rows_of:
             return
-        connection.execute(_NO_TIME_LIMITS)
+        connection.execute(NO_TIME_LIMITS)
+        self._holder = connection
         connection.execute("begin isolation level repeatable read, read only")
         row = connection.execute("select pg_export_snapshot()").fetchone()
         self._snapshot = str(row[0]) if row else ""
-        self._snapshot_holder = connection
 
     def _main_dump(self, found: _Found) -> ProgramDump:
         custom = self._order.format is DumpFormat.CUSTOM

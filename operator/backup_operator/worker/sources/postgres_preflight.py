@@ -90,22 +90,24 @@ def refuse_transaction_pooler_port(place: Place) -> None:
         raise _pooler(place, f"Port {_TRANSACTION_POOLER_PORT} of Supabase is the pooler in transaction mode.")
 
 
-def refuse_transaction_pooler(connection: psycopg.Connection, login: Login) -> None:
-    """Refuse a pooler in transaction mode, told by its behaviour. Raises: SourceError.
+def refuse_transaction_pooler(connection: psycopg.Connection, login: Login) -> bool:
+    """Refuse a pooler in transaction mode, told by its behaviour; answers whether two connections at once are allowed.
 
     While one connection is open but idle, a second one gets a server process of its own, unless a pooler has lent the
     first one's process on: then both see the same process id. Others may use the pooler too, so it is tried some times.
+    Raises: SourceError.
     """
     try:
         second = psycopg.connect(login.conninfo(), autocommit=True)
     except psycopg.Error:
         # a limit of one connection: pg_dump, alone, may have it
-        return
+        return False
     with second:
         processes = [(_backend(connection), _backend(second)) for _ in range(_POOLER_TRIES)]
     firsts, seconds = ({pair[0] for pair in processes}, {pair[1] for pair in processes})
     if firsts & seconds or len(firsts) > 1 or len(seconds) > 1:
         raise _pooler(login.place, "Two connections at once shared a server process, or one had several in turn.")
+    return True
 
 
 def refuse_another_database(server: Server, place: Place) -> None:

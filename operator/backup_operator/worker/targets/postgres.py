@@ -15,6 +15,7 @@ import psycopg
 from backup_operator.contract.restore import PostgresTargetOrder
 from backup_operator.vocabulary.choices import ArtifactKind, MissingRoles, PostgresStrategy
 from backup_operator.vocabulary.reasons import Reason
+from backup_operator.worker.checks.base import Checks
 from backup_operator.worker.errors import TargetError, WorkerError
 from backup_operator.worker.secrets import read_secret
 from backup_operator.worker.sources.postgres_clients import installed_clients
@@ -37,7 +38,6 @@ from backup_operator.worker.targets.postgres_site import (
     read_target_server,
     server_identity,
     stamp,
-    take_lock,
     with_parameters,
 )
 from backup_operator.worker.targets.postgres_survey import (
@@ -75,12 +75,14 @@ class PostgresTarget:
         clients_root: Path = CLIENTS_ROOT,
         confirm: str,
         now: Callable[[], datetime],
+        checks: Checks | None = None,
     ) -> None:
         self._order = order
         self._scratch = scratch
         self._clients_root = clients_root
         self._confirm = confirm
         self._now = now
+        self._checks = checks or Checks()
         self._login: Login | None = None
         self._surveyed: _Surveyed | None = None
 
@@ -117,8 +119,7 @@ class PostgresTarget:
         )
         with ExitStack() as stack:
             with stating(UNTOUCHED, site.login.place):
-                holder = stack.enter_context(site.connected())
-                take_lock(holder, site.database)
+                stack.enter_context(site.locked())
             if surveyed.in_place is not None:
                 return restore_in_place(site, artifacts, surveyed.in_place, terms, step)
             if self._order.strategy is PostgresStrategy.SWAP_DATABASE:
@@ -168,6 +169,7 @@ class PostgresTarget:
             database=self._order.database or made,
             named_by_us=new and not self._order.database,
             at=at,
+            checks=self._checks,
         )
 
     def _look(self, site: Site, connection: psycopg.Connection, artifacts: Sequence[RestoredArtifact]) -> _Surveyed:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from backup_operator.vocabulary.choices import ArtifactKind
+from backup_operator.worker.checks.sql import run_sql_checks
 from backup_operator.worker.errors import SourceError
 from backup_operator.worker.sources.postgres_clients import Client
 from backup_operator.worker.targets.base import RestoredArtifact
@@ -111,6 +112,7 @@ def _fill(site: Site, artifacts: Sequence[RestoredArtifact], terms: Terms, step:
     else:
         built = _restore_in_parallel(site, main, client, terms, step)
     _count_and_analyse(site, main, built, step)
+    _check(site, step)
     return built
 
 
@@ -173,6 +175,15 @@ def _count_and_analyse(site: Site, main: RestoredArtifact, built: Built, step: C
         refuse_differences(built.counts, expected)
         step("analyse")
         connection.execute("analyze")
+
+
+def _check(site: Site, step: Callable[[str], None]) -> None:
+    """Ask what must hold, on a connection like an application's. Raises: TargetError CheckFailed."""
+    if not site.checks.sql:
+        return
+    step("checks")
+    with site.connected(site.temporary) as connection:
+        site.checks.take(run_sql_checks(connection, site.checks.sql, site.checks.backed_up_at))
 
 
 def main_of(artifacts: Sequence[RestoredArtifact]) -> RestoredArtifact:

@@ -1,7 +1,8 @@
 """Room `worker.targets`: the strategy InPlace; called by `targets.postgres`.
 
-One transaction holds everything: drops, rows, roles, counts. Its COMMIT is ours, and comes after the verified end of
-the artifact and after the counts agree; a failure before leaves the target as it was, since the server rolls back.
+One transaction holds everything: drops, rows, roles, counts, checks. Its COMMIT is ours, and comes after the verified
+end of the artifact, after the counts agree and the checks hold; a failure before leaves the target as it was, since the
+server rolls back.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import LiteralString
 import psycopg
 
 from backup_operator.vocabulary.reasons import Reason
+from backup_operator.worker.checks.sql import run_sql_checks
 from backup_operator.worker.errors import SourceError, TargetError
 from backup_operator.worker.targets.base import Applied, RestoredArtifact
 from backup_operator.worker.targets.postgres_build import Terms, codec_of, main_of
@@ -68,7 +70,7 @@ def survey_in_place(
     draft.pinned["database"] = site.database
     draft.pinned["databaseId"] = facts.oid if facts else None
     sessions = read_sessions(connection, site.database)
-    check_ours(draft, sessions, site.database)
+    check_ours(draft, connection, sessions, site.database)
     draft.say(f"Sessions in {site.database!r} now, which stay: {listed(sessions) or 'none'}.")
     replacement = plan_replacement(connection, keys_of(contents))
     _tell(draft, site, replacement)
@@ -171,13 +173,16 @@ def restore_in_place(
             counts = count_rows(connection, expected)
             refuse_differences(counts, expected)
             _refuse_another_transaction(connection, transaction)
+            _ask(site, connection, step)
         step("commit")
         _commit(site, connection, transaction)
         step("analyse")
         notes += _analyse(connection, counts)
+    state = f"The backup is in place in {site.database!r}."
     return Applied(
         counts=counts,
-        notes=(f"The backup is in place in {site.database!r}.", *made, *rewriter.notes(), *standing.notes(), *notes),
+        state=state,
+        notes=(state, *made, *rewriter.notes(), *standing.notes(), *notes),
     )
 
 
@@ -216,6 +221,13 @@ def _feed(site: Site, connection: psycopg.Connection, main: RestoredArtifact, re
 def _back_to_defaults(connection: psycopg.Connection, replacement: Replacement) -> tuple[str, ...]:
     connection.execute("select pg_catalog.set_config('client_encoding', 'UTF8', false)")
     return publish_again(connection, replacement)
+
+
+def _ask(site: Site, connection: psycopg.Connection, step: Callable[[str], None]) -> None:
+    """Ask what must hold, before COMMIT. Raises: TargetError CheckFailed."""
+    if site.checks.sql:
+        step("checks")
+        site.checks.take(run_sql_checks(connection, site.checks.sql, site.checks.backed_up_at))
 
 
 def _refuse_another_transaction(connection: psycopg.Connection, transaction: str) -> None:

@@ -46,9 +46,11 @@ def restore_new_database(
         with site.connected() as connection:
             rename_database(connection, site.temporary, site.database)
     quoted = site.database.replace('"', '""')
+    state = f"The backup is in the new database {site.database!r}."
     return Applied(
         counts=dict(built.counts),
-        notes=(f"The backup is in the new database {site.database!r}.", *built.notes),
+        notes=(state, *built.notes),
+        state=state,
         undo=(f'DROP DATABASE "{quoted}";',),
     )
 

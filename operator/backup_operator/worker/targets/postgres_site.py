@@ -3,10 +3,9 @@
 Databases are made and renamed from another one, so a site has a connection to some database that is neither.
 """
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import LiteralString
@@ -15,17 +14,16 @@ import psycopg
 
 from backup_operator.contract.restore import PostgresTargetOrder
 from backup_operator.vocabulary.reasons import Reason
-from backup_operator.worker.errors import SourceError, TargetError
+from backup_operator.worker.checks.base import Checks
+from backup_operator.worker.errors import SourceError
 from backup_operator.worker.sources.postgres_clients import Client
 from backup_operator.worker.sources.postgres_connection import Login
+from backup_operator.worker.sources.postgres_lock import NO_TIME_LIMITS, held_for_restore
 from backup_operator.worker.targets.postgres_names import with_suffix
 
 APPLICATION = "backup-operator"
 """How every connection of ours, of backups too, calls itself to the server."""
-_TRANSACTION_TIMEOUT_SINCE = 170000
 _CANCEL_TIMEOUT_SECONDS = 5
-_LOCK_CLASS = 0x62616B75
-"""`baku`: the first half of our advisory locks' keys."""
 _ELSEWHERE = ("postgres", "defaultdb", "template1")
 """Databases that most servers have, to work from when the URL's own is replaced or missing."""
 _SERVER: LiteralString = """
@@ -67,6 +65,7 @@ class Site:
     named_by_us: bool
     """Whether the name holds the time of this run, so that an approval cannot pin it."""
     at: datetime
+    checks: Checks = field(default_factory=Checks)
 
     @property
     def temporary(self) -> str:
@@ -103,12 +102,18 @@ class Site:
             _end_statement(connection)
             connection.close()
 
+    @contextmanager
+    def locked(self, database: str | None = None) -> Iterator[None]:
+        """No backup of what is made or overwritten, and no other restore into it, meanwhile; locked in this database.
+
+        Raises: SourceError, TargetError TargetInUse.
+        """
+        with self.connected(database) as connection, held_for_restore(connection, self.database):
+            yield
+
     def _without_time_limits(self, connection: psycopg.Connection) -> None:
         """Limits that are set for the role or the database are meant for others."""
-        names = ["statement_timeout", "idle_in_transaction_session_timeout"]
-        names += ["transaction_timeout"] if self.server.number >= _TRANSACTION_TIMEOUT_SINCE else []
-        for name in names:
-            connection.execute("select pg_catalog.set_config(%s, '0', false)", [name])
+        connection.execute(NO_TIME_LIMITS)
 
 
 def with_parameters(login: Login, **changed: str) -> Login:
@@ -158,24 +163,3 @@ def connect_beside(login: Login, avoided: str | None) -> tuple[Login, psycopg.Co
                 raise
             missing = missing or exc
     raise missing or SourceError(Reason.DATABASE_MISSING, "The server has no other database to work from.")
-
-
-def take_lock(connection: psycopg.Connection, database: str) -> None:
-    """Take the advisory lock for this database, in the database of the connection, for as long as that is open.
-
-    Raises: TargetError TargetInUse when another restore holds it.
-    """
-    row = connection.execute(
-        "select pg_catalog.pg_try_advisory_lock(%s, %s)", [_LOCK_CLASS, lock_key(database)]
-    ).fetchone()
-    if row is None or not row[0]:
-        raise TargetError(
-            Reason.TARGET_IN_USE,
-            f"Another restore into the database {database!r} is running; this one has changed nothing.",
-            hint="Wait for the other RestoreRequest: kubectl get rr",
-        )
-
-
-def lock_key(database: str) -> int:
-    """The second half of the advisory lock's key: a signed 32-bit number made from the name."""
-    return int.from_bytes(hashlib.sha256(database.encode()).digest()[:4], "big", signed=True)

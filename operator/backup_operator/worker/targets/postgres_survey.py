@@ -7,6 +7,7 @@ from typing import LiteralString
 import psycopg
 
 from backup_operator.vocabulary.reasons import Reason
+from backup_operator.worker.sources.postgres_lock import lock_holders
 from backup_operator.worker.targets.postgres_contents import BackupContents
 from backup_operator.worker.targets.postgres_roles_plan import RolesPlan
 from backup_operator.worker.targets.postgres_site import APPLICATION, Site
@@ -143,9 +144,9 @@ def check_roles(draft: Draft, roles: RolesPlan, *, leave_out: bool) -> None:
             )
 
 
-def check_ours(draft: Draft, sessions: Iterable[Session], database: str) -> None:
-    """A backup or a restore of ours that works on the database now."""
-    ours = [each for each in sessions if each.is_ours]
+def check_ours(draft: Draft, connection: psycopg.Connection, sessions: Iterable[Session], database: str) -> None:
+    """A backup or a restore of ours that works on the database now. Raises: psycopg.Error."""
+    ours = lock_holders(connection, database) or [str(each) for each in sessions if each.is_ours]
     if ours:
         draft.stop(Reason.TARGET_IN_USE, f"A backup or restore is working on {database!r} now: {listed(ours)}.")
 

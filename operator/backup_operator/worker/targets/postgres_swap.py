@@ -7,7 +7,7 @@ that could stay behind; a failure at any moment leaves the database under its na
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from threading import Event
 from typing import LiteralString
 
@@ -25,6 +25,7 @@ from backup_operator.worker.targets.postgres_database import (
     read_settings,
     rename_database,
 )
+from backup_operator.worker.targets.postgres_faults import UNTOUCHED, stating
 from backup_operator.worker.targets.postgres_new_database import form_of
 from backup_operator.worker.targets.postgres_site import Site
 from backup_operator.worker.targets.postgres_survey import (
@@ -76,7 +77,7 @@ def _tell(draft: Draft, site: Site, connection: psycopg.Connection) -> None:
     settings = read_settings(connection, site.database)
     draft.say(f"The backup is restored beside {site.database!r}, as {site.temporary!r}, and checked.")
     sessions = read_sessions(connection, site.database)
-    check_ours(draft, sessions, site.database)
+    check_ours(draft, connection, sessions, site.database)
     draft.say(f"Then the sessions in {site.database!r} are ended, now {len(sessions)}: {listed(sessions) or 'none'}.")
     immortal = [each for each in sessions if not each.may_be_ended]
     if immortal and not site.server.is_superuser:
@@ -101,17 +102,23 @@ def restore_swapped(
     site: Site, artifacts: Sequence[RestoredArtifact], terms: Terms, step: Callable[[str], None]
 ) -> Applied:
     """Build beside and swap. Raises: TargetError, and what reading raises, with the state of the target."""
-    with site.connected() as connection:
-        facts = _facts(connection, site)
-    with built_database(site, artifacts, terms, step, _form(artifacts, facts)) as built:
+    with ExitStack() as stack:
+        with stating(UNTOUCHED, site.login.place):
+            facts = _facts(site)
+            lock = stack.enter_context(ExitStack())
+            lock.enter_context(site.locked(site.database))
+        built = stack.enter_context(built_database(site, artifacts, terms, step, _form(artifacts, facts)))
+        # nobody may be in a database that is renamed, not even the session that holds its lock
+        lock.close()
         step("swap")
         notes = _swap(site, facts)
     kept = f"The backup is in {site.database!r}; what was there is kept as {site.before!r}."
-    return Applied(counts=dict(built.counts), notes=(kept, *built.notes, *notes), undo=tuple(_undo(site)))
+    return Applied(counts=dict(built.counts), notes=(kept, *built.notes, *notes), state=kept, undo=tuple(_undo(site)))
 
 
-def _facts(connection: psycopg.Connection, site: Site) -> DatabaseFacts:
-    facts = read_database(connection, site.database)
+def _facts(site: Site) -> DatabaseFacts:
+    with site.connected() as connection:
+        facts = read_database(connection, site.database)
     if facts is None:
         raise TargetError(
             Reason.PLAN_CHANGED, f"The database {site.database!r} is gone since it was looked at; nothing was changed."
