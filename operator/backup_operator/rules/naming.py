@@ -48,6 +48,7 @@ _SHAPES: dict[ArtifactKind, _Shape] = {
     ArtifactKind.POSTGRES_GLOBALS: _Shape(SourceKind.POSTGRES, "globals", ".sql"),
     ArtifactKind.POSTGRES_PROVIDER_DATA: _Shape(SourceKind.POSTGRES, "auth_storage", ".sql"),
     ArtifactKind.REDIS_RDB: _Shape(SourceKind.REDIS, "redis", ".rdb"),
+    ArtifactKind.REDIS_AOF: _Shape(SourceKind.REDIS, "redis_aof", ".aof"),
 }
 
 _STAMPED = re.compile(r"([a-z]+(?:_[a-z]+)*)_([0-9]{8}_[0-9]{6})(.*)", re.DOTALL)

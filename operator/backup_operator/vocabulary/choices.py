@@ -59,6 +59,8 @@ class ArtifactKind(StrEnum):
     POSTGRES_GLOBALS = "PostgresGlobals"
     POSTGRES_PROVIDER_DATA = "PostgresProviderData"
     REDIS_RDB = "RedisRdb"
+    REDIS_AOF = "RedisAof"
+    """A single append-only file, as the old scripts copied it."""
 
 
 class Outcome(StrEnum):

@@ -22,6 +22,7 @@ from backup_operator.rules.naming import (
 from backup_operator.vocabulary.choices import ArtifactKind, Compression, SourceKind
 
 NIGHT = datetime(2023, 12, 1, 2, 0, 0, tzinfo=UTC)
+OF_REDIS = {ArtifactKind.REDIS_RDB, ArtifactKind.REDIS_AOF}
 times = st.datetimes(timezones=st.just(UTC)).map(lambda time: time.replace(microsecond=0))
 
 
@@ -32,7 +33,7 @@ def test_a_run_name_reads_back_as_its_kind_and_second(kind, at):
 
 @given(st.sampled_from(ArtifactKind), st.sampled_from(Compression), times)
 def test_an_artifact_name_reads_back_as_its_run_kind_and_compression(kind, compression, at):
-    source = SourceKind.REDIS if kind is ArtifactKind.REDIS_RDB else SourceKind.POSTGRES
+    source = SourceKind.REDIS if kind in OF_REDIS else SourceKind.POSTGRES
 
     name = artifact_name(run_name(source, at), kind, compression)
 
@@ -42,11 +43,10 @@ def test_an_artifact_name_reads_back_as_its_run_kind_and_compression(kind, compr
 
 
 def test_every_artifact_kind_has_a_name_of_its_own():
-    at = NIGHT
-    runs = {ArtifactKind.REDIS_RDB: run_name(SourceKind.REDIS, at)}
-    postgres = run_name(SourceKind.POSTGRES, at)
+    redis, postgres = run_name(SourceKind.REDIS, NIGHT), run_name(SourceKind.POSTGRES, NIGHT)
+    runs = {kind: redis if kind in OF_REDIS else postgres for kind in ArtifactKind}
 
-    names = {artifact_name(runs.get(kind, postgres), kind, how) for kind in ArtifactKind for how in Compression}
+    names = {artifact_name(runs[kind], kind, how) for kind in ArtifactKind for how in Compression}
 
     assert len(names) == len(ArtifactKind) * len(Compression)
 
@@ -93,6 +93,7 @@ def test_an_artifact_of_a_run_of_another_source_or_of_none_is_refused(run):
         ("audit.jsonl", FileRole.STORE, None),
         ("RECOVER.md", FileRole.STORE, None),
         ("RECOVER.md.partial", FileRole.STORE, None),
+        ("redis_aof_20231201_020000.aof.gz.gpg", FileRole.ARTIFACT, "redis_20231201_020000"),
         ("redis_20231201_020000.rdb", FileRole.OLD, None),
         ("redis_aof_20231201_020000.aof", FileRole.OLD, None),
         ("backup_20231201_020000.sql.gz", FileRole.OLD, None),
