@@ -9,6 +9,9 @@ A run is named by its source and its second in UTC, and every file of a run carr
     backup_20231201_020000.sql.gz.gpg.partial   an artifact that is still being written
     globals_20231201_020000.sql.gz.gpg      other artifacts of the same run
     auth_storage_20231201_020000.sql.gz.gpg
+
+Beside them lie the markers of restores that have begun (`<uid of the request>.started`) and the directory `safety`, a
+store of its own whose runs people call `safety_20231201_020000`.
 """
 
 import re
@@ -25,6 +28,9 @@ TOMBSTONE_SUFFIX = ".json.deleting"
 LOCK_NAME = ".lock"
 AUDIT_NAME = "audit.jsonl"
 RECOVER_NAME = "RECOVER.md"
+SAFETY_DIRECTORY = "safety"
+MARKER_SUFFIX = ".started"
+_SAFETY_PREFIX = "safety_"
 
 _RUN_PREFIXES: dict[SourceKind, str] = {SourceKind.POSTGRES: "backup", SourceKind.REDIS: "redis"}
 _ENCRYPTION_SUFFIX = ".gpg"
@@ -53,6 +59,7 @@ _SHAPES: dict[ArtifactKind, _Shape] = {
 
 _STAMPED = re.compile(r"([a-z]+(?:_[a-z]+)*)_([0-9]{8}_[0-9]{6})(.*)", re.DOTALL)
 _OLD_PREFIXES = frozenset({"backup", "redis", "redis_aof", "globals"})
+_MARKER = re.compile(r"[0-9A-Za-z-]{1,64}\.started")
 
 
 class FileRole(StrEnum):
@@ -63,8 +70,10 @@ class FileRole(StrEnum):
     TOMBSTONE = "Tombstone"
     ARTIFACT = "Artifact"
     PARTIAL = "Partial"
+    MARKER = "Marker"
+    """A restore with this request's uid has begun; the request is never carried out again."""
     STORE = "Store"
-    """The store's own: lock, audit trail, RECOVER.md."""
+    """The store's own: lock, audit trail, RECOVER.md, the directory of safety backups."""
     OLD = "Old"
     """Named as the old scripts named theirs, but no artifact of ours, for example `redis_20231201_020000.rdb`."""
     FOREIGN = "Foreign"
@@ -94,6 +103,17 @@ class ArtifactName:
         shape = _SHAPES[self.kind]
         compression = _COMPRESSION_SUFFIXES[self.compression]
         return f"{shape.prefix}_{time_stamp(self.run.at)}{shape.extension}{compression}{_ENCRYPTION_SUFFIX}"
+
+
+@dataclass(frozen=True)
+class StoredForm:
+    """What the name of a file says of its content, whoever made it."""
+
+    kind: ArtifactKind
+    compression: Compression
+    encrypted: bool
+    at: datetime
+    """UTC, whole seconds; of the old scripts, it is the clock of their host."""
 
 
 @dataclass(frozen=True)
@@ -153,10 +173,45 @@ def parse_artifact_name(name: str) -> ArtifactName | None:
     return None
 
 
+def parse_stored_form(name: str) -> StoredForm | None:
+    """What a file named as ours and the old scripts' are holds, or None where the name says nothing.
+
+    The old scripts left some files uncompressed or unencrypted, which ours never are.
+    """
+    encrypted = name.endswith(_ENCRYPTION_SUFFIX)
+    parsed = parse_artifact_name(name if encrypted else name + _ENCRYPTION_SUFFIX)
+    return parsed and StoredForm(parsed.kind, parsed.compression, encrypted, parsed.run.at)
+
+
+def safety_name(run: str) -> str:
+    """How people call a run of the safety store. Raises: ValueError where it is no run."""
+    parsed = parse_run_name(run)
+    if parsed is None:
+        raise ValueError(f"{run!r} is no run")
+    return _SAFETY_PREFIX + time_stamp(parsed.at)
+
+
+def runs_of_safety_name(name: str) -> tuple[str, ...]:
+    """The runs of the safety store that people may mean by this name; empty where it is none."""
+    stamp = name.removeprefix(_SAFETY_PREFIX)
+    at = _parse_stamp(stamp) if stamp != name else None
+    return tuple(run_name(kind, at) for kind in SourceKind) if at else ()
+
+
+def marker_name(uid: str) -> str:
+    """The name of the file that says that a request was begun. Raises: ValueError where it cannot be a file's name."""
+    name = uid + MARKER_SUFFIX
+    if not _MARKER.fullmatch(name):
+        raise ValueError(f"{uid!r} is no uid")
+    return name
+
+
 def recognise(name: str) -> FileName:
     """What the file of this name in a store is; never raises, whatever the name."""
-    if name.removesuffix(PARTIAL_SUFFIX) in {AUDIT_NAME, RECOVER_NAME, LOCK_NAME}:
+    if name == SAFETY_DIRECTORY or name.removesuffix(PARTIAL_SUFFIX) in {AUDIT_NAME, RECOVER_NAME, LOCK_NAME}:
         return FileName(FileRole.STORE)
+    if _MARKER.fullmatch(name):
+        return FileName(FileRole.MARKER)
     if name.endswith(PARTIAL_SUFFIX):
         whole = recognise(name.removesuffix(PARTIAL_SUFFIX))
         return FileName(FileRole.PARTIAL, whole.run) if whole.run else whole

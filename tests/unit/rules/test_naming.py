@@ -11,11 +11,16 @@ from backup_operator.rules.naming import (
     FileName,
     FileRole,
     RunName,
+    StoredForm,
     artifact_name,
+    marker_name,
     parse_artifact_name,
     parse_run_name,
+    parse_stored_form,
     recognise,
     run_name,
+    runs_of_safety_name,
+    safety_name,
     second_after,
     store_path,
 )
@@ -94,6 +99,10 @@ def test_an_artifact_of_a_run_of_another_source_or_of_none_is_refused(run):
         ("RECOVER.md", FileRole.STORE, None),
         ("RECOVER.md.partial", FileRole.STORE, None),
         ("redis_aof_20231201_020000.aof.gz.gpg", FileRole.ARTIFACT, "redis_20231201_020000"),
+        ("safety", FileRole.STORE, None),
+        ("5b0c8b9e-6a53-4d7c-9f0a-2f1f6f4c1d11.started", FileRole.MARKER, None),
+        ("../5b0c.started", FileRole.FOREIGN, None),
+        (".started", FileRole.FOREIGN, None),
         ("redis_20231201_020000.rdb", FileRole.OLD, None),
         ("redis_aof_20231201_020000.aof", FileRole.OLD, None),
         ("backup_20231201_020000.sql.gz", FileRole.OLD, None),
@@ -114,6 +123,43 @@ def test_a_file_is_recognised_by_its_name(name, role, run):
 @given(st.text())
 def test_any_name_is_recognised_as_something(name):
     assert recognise(name).role in FileRole
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "compression", "encrypted"),
+    [
+        ("backup_20231201_020000.sql.gz.gpg", ArtifactKind.POSTGRES_PLAIN, Compression.GZIP, True),
+        ("redis_20231201_020000.rdb.gz.gpg", ArtifactKind.REDIS_RDB, Compression.GZIP, True),
+        ("redis_20231201_020000.rdb", ArtifactKind.REDIS_RDB, Compression.NONE, False),
+        ("redis_aof_20231201_020000.aof.gz", ArtifactKind.REDIS_AOF, Compression.GZIP, False),
+    ],
+)
+def test_a_file_of_the_old_scripts_says_by_its_name_what_it_is(name, kind, compression, encrypted):
+    assert parse_stored_form(name) == StoredForm(kind, compression, encrypted, NIGHT)
+
+
+@pytest.mark.parametrize(
+    "name", ["backup_20231201_020000", "backup_20231201_020000.json", "redis_aof_20231201_020000.tar.gz.gpg", "x.sql"]
+)
+def test_other_files_say_nothing_of_their_content(name):
+    assert parse_stored_form(name) is None
+
+
+@pytest.mark.parametrize("run", ["backup_20231201_020000", "redis_20231201_020000"])
+def test_a_safety_backup_is_found_by_the_name_that_people_use(run):
+    assert safety_name(run) == "safety_20231201_020000"
+    assert run in runs_of_safety_name("safety_20231201_020000")
+
+
+@pytest.mark.parametrize("name", ["safety_", "safety_20231301_020000", "backup_20231201_020000", "20231201_020000"])
+def test_nothing_else_names_a_safety_backup(name):
+    assert runs_of_safety_name(name) == ()
+
+
+@pytest.mark.parametrize("uid", ["", "../x", "a/b", "a" * 65, "uid\n"])
+def test_what_is_no_uid_makes_no_marker(uid):
+    with pytest.raises(ValueError, match="is no uid"):
+        marker_name(uid)
 
 
 def test_a_time_in_another_zone_is_named_in_utc():
