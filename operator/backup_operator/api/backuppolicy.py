@@ -274,6 +274,8 @@ class BackupPolicyStatus(StatusPart):
     """Retention in words, for example 30d, at least 3."""
     used: str | None = None
     """Use of the volume in words, for example 42 % of 20.0 GiB."""
+    ready: str | None = None
+    """Ready in words: True, or False with the reason, for example False (AuthenticationFailed)."""
     message: str | None = None
     """What is wrong, or that all is well, in a sentence."""
 

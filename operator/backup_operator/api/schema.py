@@ -68,7 +68,7 @@ RESOURCES = (
             Column("Size", ".status.size"),
             Column("Next", ".status.nextBackupAt"),
             Column("Fresh", _condition("Fresh")),
-            Column("Ready", _condition("Ready")),
+            Column("Ready", ".status.ready"),
             Column("Age", ".metadata.creationTimestamp", "date"),
             Column("Retention", ".status.keeps", priority=1),
             Column("Used", ".status.used", priority=1),

@@ -180,6 +180,11 @@ def ready(findings: Mapping[ConditionType, Finding]) -> Finding:
 MEANING_OF_READY = "Every condition that applies is true."
 
 
+def in_a_word(finding: Finding) -> str:
+    """`True`, or `False (AuthenticationFailed)`: what a column of `kubectl get` shows of it."""
+    return finding.status.value if finding.holds else f"{finding.status.value} ({finding.reason.value})"
+
+
 def as_conditions(
     findings: Mapping[ConditionType, Finding], before: tuple[Condition, ...], *, generation: int, now: datetime
 ) -> tuple[Condition, ...]:

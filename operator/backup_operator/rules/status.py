@@ -26,6 +26,7 @@ from backup_operator.rules.conditions import (
     as_conditions,
     fresh,
     fresh_until,
+    in_a_word,
     last_run_succeeded,
     ready,
     scheduled,
@@ -82,6 +83,7 @@ def next_status(before: BackupPolicyStatus, sight: Sight, now: datetime) -> Back
             "source": sight.source_words or before.source,
             "keeps": sight.retention_words or before.keeps,
             "size": size_in_words(runs.last_good.size_bytes) if runs.last_good else None,
+            "ready": in_a_word(findings[ConditionType.READY]),
             "message": findings[ConditionType.READY].message,
         }
     )

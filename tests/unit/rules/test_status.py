@@ -180,6 +180,14 @@ def test_a_pod_that_cannot_start_is_said_at_once_and_forgotten_when_it_starts():
     assert started.last_failed_backup is None
 
 
+def test_the_column_ready_says_why_it_is_false():
+    good = next_status(EMPTY, replace(SIGHT, backups=(job("a", HOUR, good_report(HOUR)),)), NOW)
+    bad = replace(SIGHT, backups=(job("b", HOUR, bad_report(HOUR), state=JobState.FAILED),))
+
+    assert good.ready == "True"
+    assert next_status(EMPTY, bad, NOW).ready == "False (LockTimeout)"
+
+
 def test_a_deadline_keeps_the_reason_why_the_pod_never_started():
     trouble = Fault(reason=Reason.CLAIM_MISSING, message="no claim", hint="create it")
     going = job("b", HOUR, state=JobState.ACTIVE)
