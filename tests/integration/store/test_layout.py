@@ -17,7 +17,7 @@ NOBODY = 65534
 
 
 def opened(mount: Path, path: str = "prod/app-db", *, create: bool = True):
-    return open_store(mount, path, described="claim backups", create=create)
+    return open_store(mount, path, described="claim prod/backups", create=create)
 
 
 def refusal(mount: Path, path: str = "prod/app-db", *, create: bool = True) -> WorkerError:
@@ -88,7 +88,7 @@ def test_a_file_in_the_place_of_the_store_is_told(tmp_path):
 def test_a_claim_that_is_not_mounted_is_told(tmp_path):
     refused = refusal(tmp_path / "backups")
 
-    assert (refused.reason, refused.message) == (Reason.CLAIM_MISSING, "claim backups is not mounted")
+    assert (refused.reason, refused.message) == (Reason.CLAIM_MISSING, "claim prod/backups is not mounted")
 
 
 def test_reading_a_store_that_no_run_has_made_names_what_is_there_and_makes_nothing(tmp_path):
@@ -193,7 +193,7 @@ def test_a_run_that_cannot_fit_is_refused_with_numbers(small_volume):
 
     assert refused.value.reason is Reason.STORAGE_FULL
     assert "2.0 MiB are free, the run may need 6.0 MiB" in refused.value.message
-    assert "kubectl edit pvc" in refused.value.hint
+    assert "`kubectl -n prod edit pvc backups`" in refused.value.hint
 
 
 def test_a_volume_without_room_for_the_record_is_refused(small_volume):
@@ -221,7 +221,7 @@ def test_a_volume_that_fills_up_in_the_middle_is_told_and_keeps_what_was_there(s
             write_run(store, NIGHT, content=b"x" * (3 << 20))
 
         assert refused.value.reason is Reason.STORAGE_FULL
-        assert refused.value.message == "the volume of claim backups is full"
+        assert refused.value.message == "the volume of claim prod/backups is full"
         assert refused.value.detail == ("No space left on device, while writing backup_20231201_020001.sql.gz.gpg")
         assert sorted(store.names()) == before
 

@@ -23,8 +23,8 @@ AT_ONCE = timedelta(0)
 def two(tmp_path):
     """The same store, opened twice as two workers would."""
     with (
-        open_store(tmp_path, "a/b", described="claim backups", create=True) as first,
-        open_store(tmp_path, "a/b", described="claim backups", create=True) as second,
+        open_store(tmp_path, "a/b", described="claim prod/backups", create=True) as first,
+        open_store(tmp_path, "a/b", described="claim prod/backups", create=True) as second,
     ):
         yield first, second
 
@@ -37,10 +37,10 @@ def test_a_second_writer_is_told_who_holds_the_store_and_what_has_begun(two):
             pass
 
     assert refused.value.message.endswith(
-        "on claim backups is held by run of prod/app-db in app-db-29-x7k2p since 2023-12-01T02:00:00Z"
+        "on claim prod/backups is held by run of prod/app-db in app-db-29-x7k2p since 2023-12-01T02:00:00Z"
     )
     assert refused.value.detail == "waited 0 s for the lock; begun there: backup_20231201_020000"
-    assert "kubectl logs app-db-29-x7k2p" in refused.value.hint
+    assert "`kubectl -n prod logs app-db-29-x7k2p" in refused.value.hint
 
 
 def test_a_second_writer_goes_on_when_the_first_has_finished(two):

@@ -5,28 +5,53 @@ Called around every access to the volume, by every module of the store.
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import StoreError
 
-_FULL_HINT = (
-    "See what fills it with `df -h` and `du -sh` in a pod that mounts the claim, then delete what is not needed, or "
-    "enlarge the claim with `kubectl edit pvc` (spec.resources.requests.storage)."
-)
+_CLAIM = re.compile(r"claim ([a-z0-9.-]+)/([a-z0-9.-]+)")
+
+
+def claim_command(described: str, verb: str) -> str:
+    """`kubectl -n prod edit pvc backups` for `claim prod/backups`; without names where a person calls it otherwise."""
+    named = _CLAIM.fullmatch(described)
+    return f"`kubectl -n {named[1]} {verb} pvc {named[2]}`" if named else f"`kubectl {verb} pvc`"
+
+
+def kubectl_beside(described: str) -> str:
+    """`kubectl -n prod` for `claim prod/backups`: how a command about the claim's namespace begins."""
+    named = _CLAIM.fullmatch(described)
+    return f"kubectl -n {named[1]}" if named else "kubectl"
+
+
+def _full_hint(described: str) -> str:
+    return (
+        "See what fills it with `df -h` and `du -sh` in a pod that mounts the claim, then delete what is not needed, "
+        f"or enlarge the claim with {claim_command(described, 'edit')} (spec.resources.requests.storage)."
+    )
+
+
 _QUOTA_HINT = (
     "See the limit with `quota -s` (or ask whoever runs the storage), then raise it or delete what is not needed; the "
     "volume itself may still have room."
 )
-_READ_ONLY_HINT = (
-    "Look at the volume with `kubectl describe pvc` and `kubectl get pv`: mounted read-only by its access mode, or "
-    "turned read-only by the node after an error on the disk (`dmesg` on the node tells)."
-)
-_BROKEN_HINT = (
-    "Look at the volume with `kubectl describe pvc` and at the node's `dmesg`; the storage behind the claim does not "
-    "answer as it should."
-)
+
+
+def _read_only_hint(described: str) -> str:
+    return (
+        f"Look at the volume with {claim_command(described, 'describe')} and `kubectl get pv`: mounted read-only by "
+        "its access mode, or turned read-only by the node after an error on the disk (`dmesg` on the node tells)."
+    )
+
+
+def _broken_hint(described: str) -> str:
+    return (
+        f"Look at the volume with {claim_command(described, 'describe')} and at the node's `dmesg`; the storage behind "
+        "the claim does not answer as it should."
+    )
 
 
 @contextmanager
@@ -43,17 +68,18 @@ def storage_fault(exc: OSError, described: str, doing: str) -> StoreError:
     said = exc.strerror or str(exc)
     match exc.errno:
         case errno.ENOSPC:
-            return _fault(Reason.STORAGE_FULL, f"the volume of {described} is full", doing, said, _FULL_HINT)
+            return _fault(Reason.STORAGE_FULL, f"the volume of {described} is full", doing, said, _full_hint(described))
         case errno.EDQUOT:
             return _fault(Reason.STORAGE_FULL, f"the quota on {described} is used up", doing, said, _QUOTA_HINT)
         case errno.EROFS:
-            return _fault(Reason.CLAIM_READ_ONLY, f"{described} is mounted read-only", doing, said, _READ_ONLY_HINT)
+            message = f"{described} is mounted read-only"
+            return _fault(Reason.CLAIM_READ_ONLY, message, doing, said, _read_only_hint(described))
         case errno.EACCES | errno.EPERM:
             message = f"{described} does not let the worker in"
             return _fault(Reason.STORE_PERMISSION, message, doing, said, permission_hint(exc.filename))
         case _:
             message = f"the volume of {described} answered with an error"
-            return _fault(Reason.STORAGE_FAILED, message, doing, said, _BROKEN_HINT)
+            return _fault(Reason.STORAGE_FAILED, message, doing, said, _broken_hint(described))
 
 
 def permission_hint(place: object) -> str:

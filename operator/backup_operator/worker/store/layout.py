@@ -10,7 +10,7 @@ from backup_operator.contract.report import StorageUse
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import OrderInvalid, StoreError
 from backup_operator.worker.store.directory import DIRECTORY_MODE, Store, sync_directory
-from backup_operator.worker.store.faults import permission_hint, storage_faults
+from backup_operator.worker.store.faults import claim_command, kubectl_beside, permission_hint, storage_faults
 
 LEAST_ROOM_BYTES = 1 << 20
 """What entry, intent, audit line and RECOVER.md need beside the artifacts, with a wide margin."""
@@ -25,7 +25,7 @@ def open_store(
     Without `create` nothing on the volume is changed. No link is followed below the mount.
     Raises: StoreError (ClaimMissing, ClaimReadOnly, StorePermission, StoreMissing, …), OrderInvalid for a bad path.
     """
-    parts = _parts(path)
+    parts = _parts(path, described)
     place = mount
     descriptor = _open_mount(mount, described)
     try:
@@ -73,19 +73,19 @@ def _full(store: Store, what: str, detail: str) -> StoreError:
         f"the volume of {store.described} is too full to begin: {what}",
         detail=detail,
         hint=(
-            "Enlarge the claim with `kubectl edit pvc` (spec.resources.requests.storage), or see what else lies there "
-            "with `du -sh` in a pod that mounts it."
+            f"Enlarge the claim with {claim_command(store.described, 'edit')} (spec.resources.requests.storage), or "
+            "see what else lies there with `du -sh` in a pod that mounts it."
         ),
     )
 
 
-def _parts(path: str) -> list[str]:
+def _parts(path: str, described: str) -> list[str]:
     parts = path.split("/")
     if any(part in {"", ".", ".."} or "\0" in part for part in parts):
         raise OrderInvalid(
             f"the store's path {path!r} cannot be used",
             detail="A path is relative to the volume, such as prod/app-db, without empty parts, `.` and `..`.",
-            hint="Change spec.storage.path of the policy with `kubectl edit bp`.",
+            hint=f"Change spec.storage.path of the policy with `{kubectl_beside(described)} edit bp`.",
         )
     return parts
 
@@ -98,7 +98,7 @@ def _open_mount(mount: Path, described: str) -> int:
             Reason.CLAIM_MISSING,
             f"{described} is not mounted",
             detail=f"there is no directory {mount}",
-            hint="See whether the claim exists and is bound: `kubectl get pvc`.",
+            hint=f"See whether the claim exists and is bound: {claim_command(described, 'get')}.",
         ) from exc
     except PermissionError as exc:
         raise _not_ours(mount, described, mount.stat()) from exc
@@ -142,7 +142,10 @@ def _absent(parent: int, place: Path, described: str) -> StoreError:
         Reason.STORE_MISSING,
         f"{described} has no directory {place}",
         detail=f"beside it there is: {', '.join(beside) or 'nothing'}",
-        hint="Compare with spec.storage.path of the policy (`kubectl get bp -o yaml`); the first run makes it.",
+        hint=(
+            f"Compare with spec.storage.path of the policy (`{kubectl_beside(described)} get bp -o yaml`); the first "
+            "run makes it."
+        ),
     )
 
 

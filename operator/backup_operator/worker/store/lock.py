@@ -18,6 +18,7 @@ from backup_operator.rules.naming import LOCK_NAME, FileRole, recognise
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import StoreBusy, StoreError
 from backup_operator.worker.store.directory import FILE_MODE, Store, write_all
+from backup_operator.worker.store.faults import kubectl_beside
 
 _POLL_SECONDS = 0.2
 _CANNOT_LOCK = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
@@ -96,9 +97,10 @@ def _busy(store: Store, descriptor: int, timeout: timedelta) -> StoreBusy:
     return StoreBusy(
         f"the store {store.directory} on {store.described} is held by {held}",
         detail=f"waited {timeout.total_seconds():.0f} s for the lock" + (f"; begun there: {begun}" if begun else ""),
-        hint="Wait until that run ends, or look at it: `kubectl logs "
-        + (holder.host if holder else "<its pod>")
-        + "`.",
+        hint=(
+            "Wait until that run ends, or look at it: "
+            f"`{kubectl_beside(store.described)} logs {holder.host if holder else '<its pod>'}`."
+        ),
     )
 
 

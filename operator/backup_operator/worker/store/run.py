@@ -41,6 +41,7 @@ from backup_operator.worker.errors import StoreError
 from backup_operator.worker.store.catalog import ENTRY_LIMIT_BYTES
 from backup_operator.worker.store.directory import Store, write_all
 from backup_operator.worker.store.entry import Entry, EntryKeys, new_salt, salt_of, seal_entry
+from backup_operator.worker.store.faults import kubectl_beside
 
 _INTENT_LIMIT_BYTES = 1 << 20
 
@@ -133,7 +134,10 @@ class RunWriter:
             raise StoreError(
                 Reason.STORAGE_FAILED,
                 f"{partial.partial_name} has vanished from {self._store.described} while the run was going on",
-                hint="See who else writes to or cleans up that volume: `kubectl get pods -o wide`.",
+                hint=(
+                    "See who else writes to or cleans up that volume: "
+                    f"`{kubectl_beside(self._store.described)} get pods`."
+                ),
             ) from exc
 
     def publish(self, partial: PartialFile) -> str:
