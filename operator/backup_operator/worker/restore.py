@@ -1,7 +1,7 @@
 """Room `worker`: brings one backup back into a server; called by `worker.by_hand`.
 
     choose -> open -> verify to the last byte -> survey the target -> the plan and its pin
-    obstacles, confirm, approval -> safety backup -> apply -> audit line
+    obstacles, confirm, approval -> safety backup -> apply, with the target's checks -> http checks -> audit line
 
 Everything before the safety backup only reads. No byte of an unverified plaintext reaches a target.
 """
@@ -16,9 +16,11 @@ from pathlib import Path
 
 from backup_operator.contract.order import BackupOrder, PolicyIdentity, PostgresOrder, RedisOrder
 from backup_operator.contract.restore import RestoreOrder, RestoreReport
-from backup_operator.vocabulary.choices import DumpFormat, Outcome, PostgresStrategy
+from backup_operator.vocabulary.choices import DumpFormat, Outcome, PostgresStrategy, SourceKind
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.backup import back_up
+from backup_operator.worker.checks.base import Checks
+from backup_operator.worker.checks.http import run_http_checks
 from backup_operator.worker.errors import TargetError, WorkerError
 from backup_operator.worker.keys import Keys, keys_for_reading
 from backup_operator.worker.log import fields
@@ -30,7 +32,7 @@ from backup_operator.worker.store.directory import Store
 from backup_operator.worker.store.entry import Entry
 from backup_operator.worker.store.layout import open_store
 from backup_operator.worker.store.lock import Holder, locked
-from backup_operator.worker.targets.base import RestoredArtifact, Target, TargetPlan
+from backup_operator.worker.targets.base import Applied, RestoredArtifact, Target, TargetPlan
 from backup_operator.worker.workplace import Workplace
 
 _LOG = logging.getLogger(__name__)
@@ -68,8 +70,10 @@ class _Restore:
 
 
 def _restore_from(job: _Restore) -> None:
+    checks = job.account.checks = Checks(job.order.checks)
+    checks.refuse_unfit(SourceKind.REDIS if job.order.postgres is None else SourceKind.POSTGRES)
     entry = choose(job.store, job.keys, job.order.selection)
-    job.account.run = entry.run
+    job.account.run, checks.backed_up_at = entry.run, entry.started_at
     with opened(job.store, entry, job.keys) as artifacts:
         job.steps.begin("verify")
         for artifact in artifacts:
@@ -77,7 +81,7 @@ def _restore_from(job: _Restore) -> None:
                 f"verify {artifact.record.name}", interval=job.order.progress_interval, clock=job.workplace.clock
             )
             artifact.verify(progress)
-        with closing(open_target(job.order, job.workplace)) as target:
+        with closing(open_target(job.order, job.workplace, checks)) as target:
             _restore_into(job, target, tuple(_restorable(artifact, entry) for artifact in artifacts))
 
 
@@ -108,13 +112,27 @@ def _restore_into(job: _Restore, target: Target, artifacts: tuple[RestoredArtifa
         job.account.safety_backup = _back_up_target(job)
     try:
         job.account.applied = target.apply(artifacts, job.steps.begin)
+        _ask_the_application(job, job.account.applied)
     except WorkerError as error:
         _tell_audit(job, Outcome.FAILED, error.reason)
         raise
     _tell_audit(job, Outcome.SUCCEEDED, "")
 
 
-def open_target(order: RestoreOrder, workplace: Workplace) -> Target:
+def _ask_the_application(job: _Restore, applied: Applied) -> None:
+    """Run the checks that come last. Raises: TargetError CheckFailed, with the state of the target."""
+    checks = job.account.checks
+    if not checks.http:
+        return
+    job.steps.begin("http checks")
+    try:
+        checks.take(run_http_checks(checks.http))
+    except TargetError as error:
+        words = f"{error.message} {applied.state}"
+        raise TargetError(error.reason, words, detail=error.detail, hint=error.hint) from error
+
+
+def open_target(order: RestoreOrder, workplace: Workplace, checks: Checks) -> Target:
     """The target that the order names; only its own libraries are loaded."""
     if order.postgres is not None:
         from backup_operator.worker.targets.postgres import CLIENTS_ROOT, PostgresTarget
@@ -125,6 +143,7 @@ def open_target(order: RestoreOrder, workplace: Workplace) -> Target:
             clients_root=CLIENTS_ROOT,
             confirm=order.confirm,
             now=workplace.now,
+            checks=checks,
         )
     assert order.redis is not None
     from backup_operator.worker.targets.redis import RedisTarget
@@ -135,6 +154,7 @@ def open_target(order: RestoreOrder, workplace: Workplace) -> Target:
         scratch=workplace.scratch,
         confirm=order.confirm,
         memory_limit_bytes=pod_memory_limit_bytes(),
+        checks=checks,
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from backup_operator.contract.restore import RestoreReport, StepTaken
 from backup_operator.vocabulary.choices import Outcome
+from backup_operator.worker.checks.base import Checks
 from backup_operator.worker.errors import WorkerError
 from backup_operator.worker.log import fields
 from backup_operator.worker.targets.base import Applied, TargetPlan
@@ -32,6 +33,7 @@ class RestoreAccount:
     safety_backup: str = ""
     notes: list[str] = field(default_factory=list)
     applied: Applied | None = None
+    checks: Checks = field(default_factory=Checks)
 
     def succeeded(self, workplace: Workplace) -> RestoreReport:
         """The report of a restore, or its planning, that did all it should."""
@@ -53,12 +55,13 @@ class RestoreAccount:
             run=self.run,
             artifact=self.artifact,
             recorded=self.recorded,
-            plan=(*self.lines, *(self.plan.lines if self.plan else ())),
+            plan=(*self.lines, *(self.plan.lines if self.plan else ()), *(self.checks.lines() if self.plan else ())),
             obstacles=self.plan.obstacles if self.plan else (),
             pin=self.pin,
             steps=tuple(self.steps),
             counts=dict(applied.counts),
             counted=sum(applied.counts.values()) if self.applied else None,
+            checks=tuple(self.checks.found),
             safety_backup=self.safety_backup,
             notes=(*self.notes, *applied.notes),
             undo=applied.undo,

@@ -1,7 +1,8 @@
 """Room `worker.targets`: what every target can do; called by `worker.restore`.
 
 postgres and redis are twins: the same methods in the same order. Nothing reaches a target that was not verified:
-`worker.restore` reads the whole stored file to its right end first, and opens it again for `apply`.
+`worker.restore` reads the whole stored file to its right end first, and opens it again for `apply`. A target is made
+with the `Checks` of the restore and runs those of its kind in `apply`, where a failing one can still be undone.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,6 +53,8 @@ class Applied:
     notes: tuple[str, ...] = ()
     undo: tuple[str, ...] = ()
     """Commands that take it back, or clean up what was kept, one a line."""
+    state: str = "The backup is in the target."
+    """In one sentence, what the target holds now."""
 
 
 class Target(Protocol):

@@ -11,6 +11,8 @@ from pathlib import Path
 from backup_operator.contract.restore import RedisTargetOrder
 from backup_operator.vocabulary.choices import ExistingKeys, RedisStrategy
 from backup_operator.vocabulary.reasons import Reason
+from backup_operator.worker.checks.base import Checks
+from backup_operator.worker.checks.redis import run_redis_checks
 from backup_operator.worker.errors import SourceError, TargetError
 from backup_operator.worker.secrets import read_secret
 from backup_operator.worker.sources.redis_door import RedisDoor
@@ -60,12 +62,14 @@ class RedisTarget:
         confirm: str,
         redis_server: str = "redis-server",
         memory_limit_bytes: int | None,
+        checks: Checks | None = None,
     ) -> None:
         self._order = order
         self._scratch = scratch
         self._confirm = confirm
         self._redis_server = redis_server
         self._memory_limit_bytes = memory_limit_bytes
+        self._checks = checks or Checks()
         text, self._warnings = read_secret(order.url)
         with _as_target_error():
             self._url = parse_redis_url(text, order.url.described)
@@ -108,7 +112,9 @@ class RedisTarget:
                 with writing.told(pipeline, self._count):
                     self._write(writing, pipeline, surveyed, step)
                     step("count")
-                    return self._applied(writing, server, pipeline, expected, expired)
+                    applied = self._applied(writing, server, pipeline, expected, expired)
+                    self._check(writing, pipeline, step)
+                    return applied
 
     def close(self) -> None:
         """End the throw-away server; may be called twice."""
@@ -291,7 +297,21 @@ class RedisTarget:
             counts={f"db{number}": found.get(number, 0) for number in sorted({*found, *expected})},
             notes=tuple(self._notes(writing, found, expected, (expired, gone))),
             undo=(undo_command(self._url),) if self._order.strategy is RedisStrategy.FAIL_IF_NOT_EMPTY else (),
+            state=f"The keys of the backup are in {self._url.place}.",
         )
+
+    def _check(self, writing: Writing, pipeline: Pipeline, step: Callable[[str], None]) -> None:
+        """Ask what must hold. Raises: TargetError CheckFailed; what was written stays."""
+        if not self._checks.redis:
+            return
+        step("checks")
+        found = run_redis_checks(pipeline.call, self._checks.redis)
+        try:
+            self._checks.take(found)
+        except TargetError as exc:
+            state = writing.state(sum(keys_of(pipeline, self._url).values()))
+            words = f"{exc.message} {self._url.place} was written to: {state}"
+            raise TargetError(exc.reason, words, detail=exc.detail, hint=writing.undo()) from exc
 
     def _require_nothing_missing(
         self, differences: Mapping[int, Difference], found: Mapping[int, int], expected: Mapping[int, int]

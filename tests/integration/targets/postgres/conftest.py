@@ -15,6 +15,7 @@ import pytest
 from backup_operator.contract.order import SecretFile
 from backup_operator.contract.restore import PostgresTargetOrder
 from backup_operator.vocabulary.choices import ArtifactKind
+from backup_operator.worker.checks.base import Checks
 from backup_operator.worker.targets.base import Applied, RestoredArtifact, TargetPlan
 from backup_operator.worker.targets.postgres import PostgresTarget
 from tests.support.compare import PostgresDatabase
@@ -45,7 +46,7 @@ class Restorer:
     clients: Path
     targets: list[PostgresTarget] = field(default_factory=list)
 
-    def target(self, url: str, *, confirm: str = "", **order: Any) -> PostgresTarget:
+    def target(self, url: str, *, confirm: str = "", checks: Checks | None = None, **order: Any) -> PostgresTarget:
         """A target for this URL; further fields of the order by name."""
         scratch = self.directory / f"scratch-{uuid.uuid4().hex[:6]}"
         scratch.mkdir()
@@ -54,13 +55,23 @@ class Restorer:
         made = PostgresTargetOrder.model_validate(
             {"url": SecretFile(path=str(secret), described="key DB_URL of Secret prod/app"), **order}
         )
-        target = PostgresTarget(made, scratch=scratch, clients_root=self.clients, confirm=confirm, now=lambda: NOW)
+        target = PostgresTarget(
+            made, scratch=scratch, clients_root=self.clients, confirm=confirm, now=lambda: NOW, checks=checks
+        )
         self.targets.append(target)
         return target
 
-    def restore(self, url: str, artifacts: Sequence[RestoredArtifact], *, confirm: str = "", **order: Any) -> Outcome:
+    def restore(
+        self,
+        url: str,
+        artifacts: Sequence[RestoredArtifact],
+        *,
+        confirm: str = "",
+        checks: Checks | None = None,
+        **order: Any,
+    ) -> Outcome:
         """Survey and apply."""
-        target = self.target(url, confirm=confirm, **order)
+        target = self.target(url, confirm=confirm, checks=checks, **order)
         steps: list[str] = []
         try:
             plan = target.survey(artifacts)
