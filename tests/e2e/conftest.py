@@ -21,7 +21,10 @@ from tests.support.opening import Opener, start_opener
 from tests.support.operator import OPERATOR_NAMESPACE, install_operator, tell_what_happened
 from tests.support.servers import Servers, small_database
 
-TOGETHER = {"test_everything.py", "test_readme.py", "test_supabase.py", "test_tls.py"}
+TOGETHER = {
+    *("test_everything.py", "test_readme.py", "test_supabase.py", "test_tls.py"),
+    *(f"test_restore_{what}.py" for what in ("once", "postgres", "readme", "redis", "requests")),
+}
 """Modules whose tests share servers of their own: each runs whole on one pytest-xdist worker, the rest test by test."""
 
 
