@@ -22,6 +22,8 @@ class Workplace:
     now: Callable[[], datetime] = _utc_now
     """The time of day, UTC."""
     clock: Clock = time.monotonic
+    wait: Callable[[float], None] = time.sleep
+    """Lets so many seconds pass."""
     scratch: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     """Where short-lived files go; small, never a database's content."""
     host: str = field(default_factory=socket.gethostname)
