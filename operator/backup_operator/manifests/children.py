@@ -13,7 +13,8 @@ from backup_operator.manifests.order import (
     secret_mounts,
     store_of,
 )
-from backup_operator.manifests.pod import PodContent, PodPlacement, WorkerPod
+from backup_operator.manifests.placement import policy_placement
+from backup_operator.manifests.pod import PodContent, WorkerPod
 
 
 def owner_of(policy: BackupPolicy) -> Owner:
@@ -26,7 +27,7 @@ def cronjob_of(policy: BackupPolicy, worker: WorkerPod) -> dict[str, Any]:
     spec = policy.spec
     timing = Timing(spec.schedule, spec.time_zone, spec.suspend, catch_up_window(spec.objectives.rpo))
     content = PodContent(claim=claim_of(policy), secrets=secret_mounts(policy))
-    plan = PodPlan(worker, _placement(policy), content)
+    plan = PodPlan(worker, policy_placement(policy), content)
     template = backup_job_template(
         backup_order(policy), plan, store=store_of(policy), backoff_limit=spec.job.backoff_limit
     )
@@ -36,19 +37,5 @@ def cronjob_of(policy: BackupPolicy, worker: WorkerPod) -> dict[str, Any]:
 def inventory_job_of(policy: BackupPolicy, worker: WorkerPod, *, lost_run: str = "") -> dict[str, Any]:
     """The Job that reads the policy's store; `lost_run` is the Job whose report was lost, if that is why."""
     content = PodContent(claim=claim_of(policy), secrets=inventory_mounts(policy), store_read_only=True)
-    plan = PodPlan(worker, _placement(policy), content)
+    plan = PodPlan(worker, policy_placement(policy), content)
     return inventory_job(owner_of(policy), inventory_order(policy), plan, store=store_of(policy), lost_run=lost_run)
-
-
-def _placement(policy: BackupPolicy) -> PodPlacement:
-    job = policy.spec.job
-    return PodPlacement(
-        resources=_without_empty(job.resources.model_dump(mode="json", by_alias=True)),
-        node_selector=job.node_selector,
-        tolerations=tuple(one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in job.tolerations),
-        image_pull_secrets=tuple(one.name for one in job.image_pull_secrets),
-    )
-
-
-def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value}

@@ -29,17 +29,18 @@ INVENTORY_RETRIES = 2
 
 @dataclass(frozen=True)
 class Owner:
-    """The policy that children belong to: they go when it goes. A claim with backups never has an owner."""
+    """What children belong to: they go when it goes. A claim with backups never has an owner."""
 
     namespace: str
     name: str
     uid: str
+    kind: str = "BackupPolicy"
 
     def reference(self) -> dict[str, Any]:
         """The ownerReference of a child."""
         return {
             "apiVersion": API_VERSION,
-            "kind": "BackupPolicy",
+            "kind": self.kind,
             "name": self.name,
             "uid": self.uid,
             "controller": True,

@@ -1,7 +1,8 @@
-"""Room `manifests`: the labels, annotations and names that tie every child to its policy; read by `controller`.
+"""Room `manifests`: the labels, annotations and names that tie every child to its policy or to its RestoreRequest.
 
-A policy's name has up to 253 characters, a label value and a Job's name 63, a CronJob's 52: the full name is an
-annotation, label and names are shortened with a hash. Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
+Read by `controller`. A policy's name has up to 253 characters, a label value and a Job's name 63, a CronJob's 52: the
+full name is an annotation, label and names are shortened with a hash.
+Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
 """
 
 import hashlib
@@ -15,12 +16,16 @@ OPERATOR = "backup-operator"
 POLICY_LABEL = f"{GROUP}/policy"
 WORK_LABEL = f"{GROUP}/work"
 POLICY_ANNOTATION = f"{GROUP}/policy-name"
+REQUEST_LABEL = f"{GROUP}/request"
+REQUEST_ANNOTATION = f"{GROUP}/request-name"
 ORDER_ANNOTATION = f"{GROUP}/order"
 STORE_ANNOTATION = f"{GROUP}/store"
 WISH_ANNOTATION = f"{GROUP}/wish"
 """A digest of everything that was wanted of an object when it was applied."""
 OURS = f"{MANAGED_BY}={OPERATOR},{POLICY_LABEL}"
 """The label selector of everything that the operator makes for a policy."""
+OURS_OF_REQUESTS = f"{MANAGED_BY}={OPERATOR},{REQUEST_LABEL}"
+"""The label selector of everything that the operator makes for a RestoreRequest."""
 
 CRONJOB_NAME_LIMIT = 52
 JOB_NAME_LIMIT = 63
@@ -50,10 +55,29 @@ def policy_selector(policy: str) -> str:
 
 def policy_of(manifest: Mapping[str, Any]) -> str | None:
     """The full name of the policy that a child belongs to; None when the object is not a child of ours."""
+    return _owner_in(manifest, POLICY_ANNOTATION)
+
+
+def request_labels(request: str, work: Work) -> dict[str, str]:
+    """The labels of a RestoreRequest's Jobs and of their pods."""
+    return {MANAGED_BY: OPERATOR, REQUEST_LABEL: short_name(request, LABEL_LIMIT), WORK_LABEL: work.value}
+
+
+def request_selector(request: str) -> str:
+    """The label selector of one RestoreRequest's Jobs and pods."""
+    return f"{MANAGED_BY}={OPERATOR},{REQUEST_LABEL}={short_name(request, LABEL_LIMIT)}"
+
+
+def request_of(manifest: Mapping[str, Any]) -> str | None:
+    """The full name of the RestoreRequest that a child belongs to; None when the object is not a child of ours."""
+    return _owner_in(manifest, REQUEST_ANNOTATION)
+
+
+def _owner_in(manifest: Mapping[str, Any], annotation: str) -> str | None:
     metadata = manifest.get("metadata", {})
     if metadata.get("labels", {}).get(MANAGED_BY) != OPERATOR:
         return None
-    name = metadata.get("annotations", {}).get(POLICY_ANNOTATION)
+    name = metadata.get("annotations", {}).get(annotation)
     return name if isinstance(name, str) else None
 
 

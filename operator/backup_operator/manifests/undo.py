@@ -1,0 +1,48 @@
+"""Room `manifests`: the one manifest that brings back what a restore overwrote; called by `controller.restores`."""
+
+from typing import Any
+
+import yaml
+
+from backup_operator.api.meta import API_VERSION
+from backup_operator.api.restorerequest import KIND, RestoreRequest
+from backup_operator.manifests.labels import short_name
+from backup_operator.vocabulary.choices import PostgresStrategy, RedisStrategy
+
+_NAME_LIMIT = 253
+_SUFFIX = "-undo"
+_WIDTH = 1000
+"""No value of a request is so long that its line would be folded."""
+
+
+def undo_lines(request: RestoreRequest, safety_backup: str) -> tuple[str, ...]:
+    """The manifest as lines of YAML."""
+    return tuple(yaml.safe_dump(undo_manifest(request, safety_backup), sort_keys=False, width=_WIDTH).splitlines())
+
+
+def undo_manifest(request: RestoreRequest, safety_backup: str) -> dict[str, Any]:
+    """A RestoreRequest of the safety backup to the same target, in place of what is there, and not backed up again."""
+    metadata, spec = request.metadata, request.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    name = short_name(metadata.name, _NAME_LIMIT - len(_SUFFIX)) + _SUFFIX
+    kept = {field: spec[field] for field in ("job",) if field in spec}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": name, "namespace": metadata.namespace},
+        "spec": {
+            "from": spec["from"],
+            "backup": {"name": safety_backup},
+            "target": _target(spec["target"]),
+            "confirm": spec.get("confirm", ""),
+            "safetyBackup": False,
+            **kept,
+        },
+    }
+
+
+def _target(target: dict[str, Any]) -> dict[str, Any]:
+    if "postgres" in target:
+        options = {name: value for name, value in target["postgres"].items() if name not in ("globals", "jobs")}
+        return {"postgres": {**options, "strategy": PostgresStrategy.IN_PLACE.value}}
+    options = {name: value for name, value in target["redis"].items() if name != "existing"}
+    return {"redis": {**options, "strategy": RedisStrategy.REPLACE.value}}
