@@ -5,6 +5,7 @@ end of the artifact, after the counts agree and the checks hold; a failure befor
 server rolls back.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import psycopg
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.checks.sql import run_sql_checks
 from backup_operator.worker.errors import SourceError, TargetError
+from backup_operator.worker.log import fields
 from backup_operator.worker.targets.base import Applied, RestoredArtifact
 from backup_operator.worker.targets.postgres_build import Terms, codec_of, main_of
 from backup_operator.worker.targets.postgres_contents import BackupContents
@@ -36,6 +38,7 @@ from backup_operator.worker.targets.postgres_site import Site
 from backup_operator.worker.targets.postgres_standing import Standing
 from backup_operator.worker.targets.postgres_survey import Draft, check_ours, listed, read_sessions
 
+_LOG = logging.getLogger(__name__)
 _HOLDERS: LiteralString = """
 select distinct on (l.pid) l.pid, coalesce(a.usename::text, ''), coalesce(nullif(a.application_name, ''), 'unnamed'),
        coalesce(a.state, ''), coalesce(extract(epoch from now() - a.xact_start)::int, 0), l.relation::regclass::text
@@ -238,6 +241,8 @@ def _refuse_another_transaction(connection: psycopg.Connection, transaction: str
 
 def _commit(site: Site, connection: psycopg.Connection, transaction: str) -> None:
     """Commit; where the answer is lost, the server is asked what became of it. Raises: TargetError."""
+    # whoever finds us killed here can still find out
+    _LOG.info("commit", extra=fields(transaction=transaction, ask=f"SELECT pg_xact_status('{transaction}')"))
     try:
         connection.execute("commit")
     except psycopg.Error as exc:
