@@ -171,7 +171,8 @@ class Cluster:
 
     async def replace(self, resource: Resource, manifest: Manifest) -> Manifest:
         """The whole object in place of the one whose resourceVersion it carries. Raises: Conflict."""
-        return await self._call("PUT", _object_path(resource, key_of(manifest)), body=manifest)
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._call("PUT", _object_path(resource, key_of(manifest)), query=query, body=manifest)
 
     async def delete(self, resource: Resource, key: Key, *, uid: str) -> None:
         """That very object and, in the background, what it owns; gone already is fine."""

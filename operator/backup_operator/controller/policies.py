@@ -15,6 +15,7 @@ from backup_operator.api.meta import API_VERSION, Metadata
 from backup_operator.controller.announce import announce
 from backup_operator.controller.cluster import (
     CRONJOBS,
+    FIELD_MANAGER,
     JOBS,
     POLICIES,
     AlreadyExists,
@@ -29,7 +30,7 @@ from backup_operator.controller.observe import Observation, observe
 from backup_operator.controller.queue import RetryLater
 from backup_operator.controller.settings import Settings
 from backup_operator.manifests.children import cronjob_of, inventory_job_of
-from backup_operator.manifests.compare import is_as_wanted
+from backup_operator.manifests.compare import is_added_to, is_as_wanted
 from backup_operator.manifests.event import Occurrence, Subject
 from backup_operator.manifests.labels import cronjob_name, policy_of
 from backup_operator.manifests.order import store_of
@@ -156,11 +157,15 @@ class Policies:
 
     async def _apply(self, live: Manifest | None, wanted: Manifest) -> Manifest:
         """The CronJob as wanted; sent only when something differs that sending can change."""
-        if live is not None and is_as_wanted(live, wanted):
+        added = live is not None and is_added_to(live, wanted, by_others_than=FIELD_MANAGER)
+        if live is not None and is_as_wanted(live, wanted) and not added:
             return live
         key = key_of(wanted)
         if live is not None and self._applied.get(key) == (wanted, live["metadata"]["resourceVersion"]):
             return live
+        if live is not None and added:
+            # applying takes back what others have changed, and leaves what they have added
+            await self._cluster.replace(CRONJOBS, {**live, "spec": wanted["spec"]})
         applied = await self._cluster.apply(CRONJOBS, wanted)
         self._applied[key] = (wanted, applied["metadata"]["resourceVersion"])
         log.info("cronjob applied", extra={"cronjob": key.name, "namespace": key.namespace})

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from backup_operator.manifests.children import cronjob_of
-from backup_operator.manifests.compare import is_as_wanted
+from backup_operator.manifests.compare import is_added_to, is_as_wanted
 from backup_operator.manifests.pod import WorkerPod
 from tests.unit.manifests.policies import policy
 
@@ -48,3 +48,55 @@ def test_what_the_operator_no_longer_wants_is_noticed(more: dict[str, Any]):
 
     assert is_as_wanted(live, cronjob_of(policy(), WorkerPod(image="worker:1", **(fewer | more))))
     assert not is_as_wanted(live, cronjob_of(policy(), WorkerPod(image="worker:1", **fewer)))
+
+
+MINE = "backup-operator"
+ENVIRONMENT = {"f:env": {".": {}, 'k:{"name":"A"}': {".": {}, "f:name": {}, "f:value": {}}}}
+
+
+def in_container(name: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Owned fields of a container of the pod that a CronJob makes."""
+    containers = {f'k:{{"name":"{name}"}}': fields}
+    return {"f:jobTemplate": {"f:spec": {"f:template": {"f:spec": {"f:containers": containers}}}}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "manager", "more", "expected"),
+    [
+        ({"f:schedule": {}, "f:suspend": {}}, "kubectl-edit", {}, False),
+        (in_container("worker", {"f:image": {}, ".": {}}), "kubectl-edit", {}, False),
+        (in_container("worker", ENVIRONMENT), "kubectl-set", {}, True),
+        (in_container("sidecar", {".": {}, "f:name": {}}), "kubectl-patch", {}, True),
+        ({"f:jobTemplate": {"f:spec": {"f:template": {"f:spec": {"f:nodeSelector": {"f:disk": {}}}}}}}, "x", {}, True),
+        (
+            {"f:jobTemplate": {"f:spec": {"f:template": {"f:spec": {"f:nodeSelector": {"f:disk": {}}}}}}},
+            MINE,
+            {},
+            False,
+        ),
+        ({"f:something": {}}, "kube-controller-manager", {"subresource": "status"}, False),
+        ({'v:"text"': {}}, "x", {}, True),
+    ],
+    ids=[
+        "what we want too",
+        "a field of our container",
+        "an environment variable",
+        "a container",
+        "a node selector",
+        "a node selector of our own",
+        "the status",
+        "a value in place of fields",
+    ],
+)
+def test_what_others_have_added_is_noticed(spec: dict[str, Any], manager: str, more: dict[str, Any], *, expected: bool):
+    wanted = cronjob_of(policy(), WorkerPod(image="worker:1"))
+    owned = {"manager": manager, "operation": "Update", "fieldsV1": {"f:spec": spec}, **more}
+    found = {**wanted, "metadata": {**wanted["metadata"], "managedFields": [owned]}}
+
+    assert is_added_to(found, wanted, by_others_than=MINE) is expected
+
+
+def test_an_object_without_field_managers_has_nothing_added():
+    wanted = cronjob_of(policy(), WorkerPod(image="worker:1"))
+
+    assert not is_added_to(wanted, wanted, by_others_than=MINE)
