@@ -28,7 +28,9 @@ from backup_operator.controller.policies import Policies
 from backup_operator.controller.queue import DirtyQueue, RetryLater
 from backup_operator.controller.restores import Restores
 from backup_operator.controller.settings import Settings
-from backup_operator.manifests.labels import policy_of
+from backup_operator.controller.sight import job_state, work_of
+from backup_operator.manifests.labels import Work, policy_of, request_of
+from backup_operator.rules.runs import JobState
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ class Engine:
         self._memory = Memory()
         self._queue: DirtyQueue[Dirty] = DirtyQueue(self._reconcile, expected=(RetryLater, ClusterError))
         self._policies = Policies(cluster, settings, self._memory, mark=self._mark_policy)
-        self._restores = Restores(cluster, settings)
+        self._restores = Restores(cluster, settings, self._memory)
         self._tasks: list[asyncio.Task[None]] = []
         self.leadership = Leadership(cluster, settings.lease, settings.identity, settings.lease_duration)
 
@@ -85,16 +87,27 @@ class Engine:
         """A policy has come, changed or gone."""
         if deleted or self._memory.learn_policy(policy):
             self._queue.mark(Dirty(POLICIES.plural, key_of(policy)))
+            self._mark_open_requests(policy["metadata"]["namespace"])
 
     def restore_seen(self, request: Manifest) -> None:
-        """A RestoreRequest has come, changed or gone."""
+        """A RestoreRequest has come, changed or gone: it has its turn, and so have those that wait beside it."""
+        self._learn_request(request)
         self._queue.mark(Dirty(RESTORES.plural, key_of(request)))
+        self._mark_open_requests(request["metadata"]["namespace"])
 
     def child_seen(self, child: Manifest) -> None:
         """A CronJob, Job or Pod of ours has come, changed or gone."""
-        name = policy_of(child)
-        if name is not None:
-            self._mark_policy(Key(child["metadata"]["namespace"], name))
+        namespace = child["metadata"]["namespace"]
+        if (policy := policy_of(child)) is not None:
+            self._mark_policy(Key(namespace, policy))
+        if (request := request_of(child)) is not None:
+            self._queue.mark(Dirty(RESTORES.plural, Key(namespace, request)))
+
+    def job_seen(self, job: Manifest) -> None:
+        """A Job of ours has come or changed; one that has ended leaves its server to others."""
+        self.child_seen(job)
+        if job_state(job) is not JobState.ACTIVE:
+            self._mark_open_requests(job["metadata"]["namespace"])
 
     def pod_seen(self, pod: Manifest) -> None:
         """A Pod of ours: keep what it says, for it may be gone a second later."""
@@ -103,11 +116,23 @@ class Engine:
 
     def job_gone(self, job: Manifest) -> None:
         """A Job of ours was deleted."""
-        self._memory.forget_job(job["metadata"]["uid"])
+        if work_of(job) is not Work.RESTORE:
+            # what the pod of a restore has said counts even when its Job is gone
+            self._memory.forget_job(job["metadata"]["uid"])
         self.child_seen(job)
+        self._mark_open_requests(job["metadata"]["namespace"])
 
     def _mark_policy(self, key: Key) -> None:
         self._queue.mark(Dirty(POLICIES.plural, key))
+
+    def _learn_request(self, request: Manifest) -> None:
+        status = request.get("status") or {}
+        is_open = not request["metadata"].get("deletionTimestamp") and not status.get("completedAt")
+        self._memory.learn_request(key_of(request), is_open=is_open)
+
+    def _mark_open_requests(self, namespace: str) -> None:
+        for key in self._memory.open_requests(namespace):
+            self._queue.mark(Dirty(RESTORES.plural, key))
 
     async def _reconcile(self, dirty: Dirty) -> timedelta | None:
         reconciler = self._policies if dirty.plural == POLICIES.plural else self._restores
@@ -155,7 +180,10 @@ class Engine:
             self._memory.learn_policy(policy)
         keys = {Dirty(POLICIES.plural, key_of(policy)) for policy in policies}
         keys |= {Dirty(POLICIES.plural, key) for key in self._memory.policies()}
-        keys |= {Dirty(RESTORES.plural, key_of(request)) for request in await self._listed(RESTORES)}
+        requests = await self._listed(RESTORES)
+        for request in requests:
+            self._learn_request(request)
+        keys |= {Dirty(RESTORES.plural, key_of(request)) for request in requests}
         for dirty in keys:
             if spread:
                 self._queue.wake(dirty, spread * random.random())  # noqa: S311 - spreads load, guards nothing

@@ -15,7 +15,7 @@ from backup_operator.api.meta import GROUP, VERSION
 from backup_operator.controller.cluster import Cluster, Manifest
 from backup_operator.controller.engine import CrdsMissing, Engine
 from backup_operator.controller.settings import Settings, SettingsInvalid
-from backup_operator.manifests.labels import OURS
+from backup_operator.manifests.labels import MANAGED_BY, OPERATOR
 
 _WATCH_SECONDS = 300
 _CONNECT_SECONDS = 10
@@ -62,9 +62,8 @@ def configure(settings: kopf.OperatorSettings, ours: Settings) -> None:
     settings.watching.server_timeout = _WATCH_SECONDS
     settings.watching.connect_timeout = _CONNECT_SECONDS
     settings.networking.error_backoffs = _ERROR_BACKOFFS
-    for plural in ("cronjobs", "jobs"):
-        settings.watching.label_selectors["batch", "v1", plural] = OURS
-    settings.watching.label_selectors["", "v1", "pods"] = OURS
+    for group, plural in (("batch", "cronjobs"), ("batch", "jobs"), ("", "pods")):
+        settings.watching.label_selectors[group, "v1", plural] = f"{MANAGED_BY}={OPERATOR}"
     settings.watching.field_selectors["coordination.k8s.io", "v1", "leases"] = f"metadata.name={ours.lease.name}"
     for chatty in ("kopf.objects", "kopf.activities.watch", "aiohttp.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -101,7 +100,7 @@ async def job_event(memo: kopf.Memo, type: str | None, body: kopf.Body, **_: Any
     if type == _DELETED:
         memo.engine.job_gone(_manifest(body))
     else:
-        memo.engine.child_seen(_manifest(body))
+        memo.engine.job_seen(_manifest(body))
 
 
 @kopf.on.event("", "v1", "pods")

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from backup_operator.controller.cluster import Key, Manifest
-from backup_operator.controller.sight import attempt_in, job_uid_of
+from backup_operator.controller.sight import attempt_in, job_name_of, job_uid_of
+from backup_operator.manifests.labels import request_of
 from backup_operator.rules.admission import StoreClaim, store_claim
 from backup_operator.rules.runs import Attempt
 
@@ -18,19 +19,26 @@ GONE_JOBS_KNOWN = 10_000
 
 @dataclass
 class Memory:
-    """Ended pods by Job, because a Job over its deadline deletes its pod and the report with it; and all stores."""
+    """Ended pods by Job, because a Job over its deadline deletes its pod and the report with it; stores; requests."""
 
     _attempts: dict[str, dict[str, Attempt]] = field(default_factory=dict)
     _gone_jobs: dict[str, None] = field(default_factory=dict)
     """The Jobs that went last, in order: their pods are deleted after them, and nobody asks for those any more."""
     _stores: dict[Key, tuple[StoreClaim, ...]] = field(default_factory=dict)
     _versions: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
+    _open_requests: set[Key] = field(default_factory=set)
+    _jobs_of_requests: dict[Key, dict[str, str]] = field(default_factory=dict)
+    """The uid of each Job, by its name, whose pods are kept for a RestoreRequest until that has ended."""
 
     def remember_pod(self, pod: Manifest) -> None:
         """Keep what an ended pod says."""
         attempt, job = attempt_in(pod), job_uid_of(pod)
-        if attempt is not None and job is not None and job not in self._gone_jobs:
-            self._attempts.setdefault(job, {})[pod["metadata"]["uid"]] = attempt
+        if attempt is None or job is None or job in self._gone_jobs:
+            return
+        self._attempts.setdefault(job, {})[pod["metadata"]["uid"]] = attempt
+        if (request := request_of(pod)) is not None:
+            key = Key(pod["metadata"]["namespace"], request)
+            self._jobs_of_requests.setdefault(key, {})[job_name_of(pod)] = job
 
     def forget_job(self, uid: str) -> None:
         """Drop what the pods of a Job that is gone have said."""
@@ -42,6 +50,27 @@ class Memory:
     def attempts(self, job_uid: str) -> dict[str, Attempt]:
         """The ended pods of a Job that were seen, by their uid."""
         return dict(self._attempts.get(job_uid, {}))
+
+    def attempts_for(self, request: Key, job_name: str) -> dict[str, Attempt]:
+        """The ended pods of a request's Job that were seen, by their uid, be the Job there or gone."""
+        return self.attempts(self._jobs_of_requests.get(request, {}).get(job_name, ""))
+
+    def learn_request(self, key: Key, *, is_open: bool) -> None:
+        """Take in whether a RestoreRequest has still to begin; what its pods said goes with its end."""
+        if is_open:
+            self._open_requests.add(key)
+        else:
+            self._open_requests.discard(key)
+
+    def forget_request(self, key: Key) -> None:
+        """Drop a RestoreRequest that has ended or is gone, and what its pods said."""
+        self._open_requests.discard(key)
+        for uid in self._jobs_of_requests.pop(key, {}).values():
+            self.forget_job(uid)
+
+    def open_requests(self, namespace: str) -> frozenset[Key]:
+        """The RestoreRequests of a namespace that have still to begin."""
+        return frozenset(key for key in self._open_requests if key.namespace == namespace)
 
     def learn_policy(self, policy: Manifest) -> bool:
         """Take in a policy; whether anything is new but what its status says of its runs."""

@@ -1,6 +1,9 @@
-"""Room `controller`: everything in the cluster that says something about a policy; called by `policies`."""
+"""Room `controller`: Jobs and pods of ours with everything that says something about them.
 
-from collections.abc import Awaitable, Iterable
+Called by `policies` and `restores`.
+"""
+
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -30,6 +33,41 @@ _ASK_AFTER = timedelta(seconds=4)
 """How old a waiting pod is when its Events are asked for: younger ones are on their way."""
 
 
+_LOOK_AGAIN_AT_LEAST = timedelta(seconds=5)
+_LOOK_AGAIN_AT_MOST = timedelta(minutes=1)
+_LOOK_AGAIN_SHARE = 4
+
+
+@dataclass(frozen=True)
+class SeenJob:
+    """A Job with what is known of it, and its pods that are there."""
+
+    manifest: Manifest
+    seen: JobSeen
+    pods: tuple[Manifest, ...]
+
+    @property
+    def work(self) -> Work | None:
+        """What it does; None when its label is not of this version."""
+        return work_of(self.manifest)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for something that comes as an Event or as time, not as a change of its pod."""
+        if self.seen.state is not JobState.ACTIVE:
+            return False
+        going = [pod for pod in self.pods if is_going(pod)]
+        return not going or any(is_waiting(pod) for pod in going)
+
+
+@dataclass(frozen=True)
+class Children:
+    """The Jobs and pods that carry one label."""
+
+    jobs: tuple[Manifest, ...]
+    pods: tuple[Manifest, ...]
+
+
 @dataclass(frozen=True)
 class Observation:
     """The Jobs of one policy's store."""
@@ -42,36 +80,50 @@ class Observation:
 
 async def observe(cluster: Cluster, memory: Memory, policy: Key, store: str, now: datetime) -> Observation:
     """The Jobs of this policy with their pods. Raises: ClusterError."""
-    jobs = await _children(cluster.list(JOBS, policy.namespace, labels=policy_selector(policy.name)), policy)
-    pods = await _children(cluster.list(PODS, policy.namespace, labels=policy_selector(policy.name)), policy)
-    seen: dict[Work, list[JobSeen]] = {work: [] for work in Work}
-    waiting: list[datetime] = []
-    for job in jobs:
-        work = work_of(job)
-        if work is None or store_in(job) != store:
-            continue
-        own = [pod for pod in pods if job_uid_of(pod) == job["metadata"]["uid"]]
-        one = await _job_seen(cluster, memory, job, own, now)
-        if _nobody_will_tell(one, own):
-            waiting.append(one.created_at)
-        seen[work].append(one)
-    return Observation(tuple(seen[Work.BACKUP]), tuple(seen[Work.INVENTORY]), max(waiting, default=None))
+
+    def is_ours(child: Manifest) -> bool:
+        # a label holds a shortened name
+        return policy_of(child) == policy.name
+
+    found = await children(cluster, policy.namespace, policy_selector(policy.name), is_ours)
+    of_store = tuple(job for job in found.jobs if work_of(job) is not None and store_in(job) == store)
+    jobs = await jobs_seen(cluster, memory, Children(of_store, found.pods), now)
+    return Observation(_of(Work.BACKUP, jobs), _of(Work.INVENTORY, jobs), waits_since(jobs))
 
 
-async def _children(listing: Awaitable[list[Manifest]], policy: Key) -> list[Manifest]:
-    """Those of a listing that carry the policy's full name: a label holds a shortened one."""
-    return [one for one in await listing if policy_of(one) == policy.name]
+def _of(work: Work, jobs: Iterable[SeenJob]) -> tuple[JobSeen, ...]:
+    return tuple(one.seen for one in jobs if one.work is work)
 
 
-def _nobody_will_tell(job: JobSeen, pods: Iterable[Manifest]) -> bool:
-    """Whether the Job waits for something that comes as an Event or as time, not as a change of its pod."""
-    if job.state is not JobState.ACTIVE:
-        return False
-    going = [pod for pod in pods if is_going(pod)]
-    return not going or any(is_waiting(pod) for pod in going)
+async def children(cluster: Cluster, namespace: str, selector: str, is_ours: Callable[[Manifest], bool]) -> Children:
+    """The Jobs, then the pods, that fit the label selector and are ours. Raises: ClusterError."""
+    jobs = await cluster.list(JOBS, namespace, labels=selector)
+    pods = await cluster.list(PODS, namespace, labels=selector)
+    return Children(tuple(filter(is_ours, jobs)), tuple(filter(is_ours, pods)))
 
 
-async def _job_seen(cluster: Cluster, memory: Memory, job: Manifest, pods: list[Manifest], now: datetime) -> JobSeen:
+async def jobs_seen(cluster: Cluster, memory: Memory, found: Children, now: datetime) -> tuple[SeenJob, ...]:
+    """Each Job with what its pods say; asks for Events where one does not start. Raises: ClusterError."""
+    seen = []
+    for job in found.jobs:
+        own = tuple(pod for pod in found.pods if job_uid_of(pod) == job["metadata"]["uid"])
+        seen.append(SeenJob(job, await _job_seen(cluster, memory, job, own, now), own))
+    return tuple(seen)
+
+
+def waits_since(jobs: Iterable[SeenJob]) -> datetime | None:
+    """Since when the youngest Job waits for something that no watch will tell; None when none does."""
+    return max((one.seen.created_at for one in jobs if one.waits), default=None)
+
+
+def until_next_look(waited: timedelta) -> timedelta:
+    """While a pod is on its way its Events are not watched: look often at first, then at a quarter of its age."""
+    return min(max(waited / _LOOK_AGAIN_SHARE, _LOOK_AGAIN_AT_LEAST), _LOOK_AGAIN_AT_MOST)
+
+
+async def _job_seen(
+    cluster: Cluster, memory: Memory, job: Manifest, pods: tuple[Manifest, ...], now: datetime
+) -> JobSeen:
     metadata, state = job["metadata"], job_state(job)
     reason, message = failed_condition(job)
     return JobSeen(
@@ -95,7 +147,7 @@ def _attempts(memory: Memory, job_uid: str, pods: Iterable[Manifest]) -> tuple[A
     return tuple(sorted(known.values(), key=lambda one: (one.finished_at, one.pod)))
 
 
-async def _trouble(cluster: Cluster, job: Manifest, pods: list[Manifest], now: datetime) -> Fault | None:
+async def _trouble(cluster: Cluster, job: Manifest, pods: tuple[Manifest, ...], now: datetime) -> Fault | None:
     """Why no pod of an active Job runs."""
     waiting = next((pod for pod in pods if is_waiting(pod)), None)
     if waiting is not None:

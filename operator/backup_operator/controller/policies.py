@@ -26,8 +26,9 @@ from backup_operator.controller.cluster import (
     key_of,
 )
 from backup_operator.controller.memory import Memory, writes_where_it_wants
-from backup_operator.controller.observe import Observation, observe
+from backup_operator.controller.observe import Observation, observe, until_next_look
 from backup_operator.controller.queue import RetryLater
+from backup_operator.controller.refusals import raise_if_it_heals
 from backup_operator.controller.settings import Settings
 from backup_operator.manifests.children import cronjob_of, inventory_job_of
 from backup_operator.manifests.compare import is_added_to, is_as_wanted
@@ -44,14 +45,6 @@ from backup_operator.vocabulary.conditions import ConditionStatus
 
 log = logging.getLogger(__name__)
 
-_LOOK_AGAIN_AT_LEAST = timedelta(seconds=5)
-_LOOK_AGAIN_AT_MOST = timedelta(minutes=1)
-_LOOK_AGAIN_SHARE = 4
-_NAMESPACE_GOES = "because it is being terminated"
-"""The API server's words; the policy itself is gone a moment later."""
-_STANDS = ("unable to convert", "failed calling webhook")
-"""The API server's words where it answers 500 for what stays until somebody mends it: a value that it cannot read, an
-admission webhook that does not answer."""
 _TRY_REFUSED_AGAIN = timedelta(minutes=1)
 _JUST_AFTER = timedelta(seconds=1)
 _KEEPS_ALL = "everything (retention comes with a later release)"
@@ -112,7 +105,7 @@ class Policies:
         after = next_status(case.before, sight, now)
         inventory_refused = await self._read_store_if_unknown(case, seen, after)
         await self._report(case, after, now)
-        pauses = [_until_next_look(now - seen.waits_since)] if seen.waits_since else []
+        pauses = [until_next_look(now - seen.waits_since)] if seen.waits_since else []
         pauses += [_TRY_REFUSED_AGAIN] if schedule.refused or inventory_refused else []
         moment = wake_up_at(after, sight.rpo, now)
         pauses += [max(moment - self._clock(), timedelta()) + _JUST_AFTER] if moment else []
@@ -223,11 +216,6 @@ def _lost_run(case: _Case, seen: Observation, after: BackupPolicyStatus) -> str:
     return f"{gone.job_name}/{gone.since}" if gone else ""
 
 
-def _until_next_look(waited: timedelta) -> timedelta:
-    """While a pod is on its way its Events are not watched: look often at first, then at a quarter of its age."""
-    return min(max(waited / _LOOK_AGAIN_SHARE, _LOOK_AGAIN_AT_LEAST), _LOOK_AGAIN_AT_MOST)
-
-
 def _status_before(raw: Manifest) -> BackupPolicyStatus:
     try:
         return status_in(raw)
@@ -271,11 +259,3 @@ def _schedule_seen(live: Manifest, now: datetime) -> ScheduleSeen:
         following = None
     suspended = bool(spec.get("suspend"))
     return ScheduleSeen(metadata["name"], spec["schedule"], zone, suspended, following)
-
-
-def raise_if_it_heals(exc: Refused) -> None:
-    """Raises: the refusal, when it says nothing about our object: overload, a fault, or a namespace on its way out."""
-    if any(words in str(exc) for words in _STANDS):
-        return
-    if exc.status >= 500 or exc.status == 429 or _NAMESPACE_GOES in str(exc):
-        raise exc

@@ -4,20 +4,26 @@ Pure; called by `controller.observe` and `controller.memory`. Source of the fiel
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
 from backup_operator.contract.report import Report, decode
+from backup_operator.contract.restore import RestoreReport, decode_restore
 from backup_operator.controller.cluster import Manifest
-from backup_operator.manifests.labels import STORE_ANNOTATION, WORK_LABEL, Work
+from backup_operator.manifests.labels import GROUP, STORE_ANNOTATION, WORK_LABEL, Work
 from backup_operator.manifests.pod import CONTAINER
 from backup_operator.rules.pods import ClaimSeen, Remark, WaitingPod
 from backup_operator.rules.runs import Attempt, JobState
 
+ASKED_BY_ANNOTATION = f"{GROUP}/requested-by"
+_ASKED_BY_LIMIT = 300
+_URL_VOLUME = "secret-url"
+"""The volume that `manifests.pod` makes of the role `url`."""
 _ENDED = ("Succeeded", "Failed")
+_RESTORING = (Work.PLAN, Work.RESTORE)
 
 
 def moment(text: str) -> datetime:
@@ -31,9 +37,36 @@ def job_uid_of(pod: Manifest) -> str | None:
     return next((owner["uid"] for owner in owners if owner.get("kind") == "Job"), None)
 
 
-def work_of(job: Manifest) -> Work | None:
-    """What a Job does; None when its label is not of this version."""
-    label = job["metadata"].get("labels", {}).get(WORK_LABEL, "")
+def job_name_of(pod: Manifest) -> str:
+    """The name of the Job that a pod belongs to; empty when it belongs to none."""
+    owners = pod["metadata"].get("ownerReferences") or []
+    return next((str(owner["name"]) for owner in owners if owner.get("kind") == "Job"), "")
+
+
+def is_owned_by(child: Manifest, uid: str) -> bool:
+    """Whether this very object, and not one of the same name, owns the child."""
+    return any(owner["uid"] == uid for owner in child["metadata"].get("ownerReferences") or [])
+
+
+def url_secret_of(job: Manifest) -> str:
+    """`<Secret>/<key>` of the URL of the server that a Job is at, as `manifests.restore.target_secret`; empty: none."""
+    volumes = job["spec"]["template"]["spec"].get("volumes", [])
+    secret = next((one["secret"] for one in volumes if one["name"] == _URL_VOLUME), None)
+    return f"{secret['secretName']}/{secret['items'][0]['key']}" if secret else ""
+
+
+def asked_by(metadata: Mapping[str, Any]) -> str:
+    """Who asked for an object, as far as it tells: the annotation, then the programs that wrote it and how."""
+    named = (metadata.get("annotations") or {}).get(ASKED_BY_ANNOTATION, "").strip()
+    entries = [one for one in metadata.get("managedFields") or [] if not one.get("subresource")]
+    programs = dict.fromkeys(f"{one.get('manager', '?')} ({one.get('operation', '?')})" for one in entries)
+    told = "; ".join(part for part in (named, ", ".join(programs)) if part)
+    return told if len(told) <= _ASKED_BY_LIMIT else told[: _ASKED_BY_LIMIT - 1] + "…"
+
+
+def work_of(child: Manifest) -> Work | None:
+    """What a Job or a pod does; None when its label is not of this version."""
+    label = child["metadata"].get("labels", {}).get(WORK_LABEL, "")
     return Work(label) if label in Work.__members__.values() else None
 
 
@@ -112,17 +145,19 @@ def attempt_in(pod: Manifest) -> Attempt | None:
     if ended is None and status.get("phase") not in _ENDED:
         return None
     ended = ended or {}
+    message, restores = ended.get("message") or "", work_of(pod) in _RESTORING
     created = metadata["creationTimestamp"]
     started = ended.get("startedAt") or status.get("startTime") or created
     return Attempt(
         pod=metadata["name"],
         started_at=moment(started),
         finished_at=moment(ended.get("finishedAt") or _last_change(pod) or started),
-        report=_report(ended.get("message") or ""),
+        report=None if restores else _report(message),
+        restore=_restore_report(message) if restores else None,
         exit_code=ended.get("exitCode"),
         ended_by=ended.get("reason") or status.get("reason", ""),
         disrupted=_condition(pod, "DisruptionTarget") is not None,
-        words=status.get("message") or _unreadable(ended.get("message") or ""),
+        words=status.get("message") or _unreadable(message),
         memory_limit=_memory_limit(pod),
     )
 
@@ -130,6 +165,13 @@ def attempt_in(pod: Manifest) -> Attempt | None:
 def _report(message: str) -> Report | None:
     try:
         return decode(message)
+    except ValidationError:
+        return None
+
+
+def _restore_report(message: str) -> RestoreReport | None:
+    try:
+        return decode_restore(message)
     except ValidationError:
         return None
 

@@ -1,11 +1,12 @@
-"""Room `rules`: what is worth an Event between two statuses of a policy; called by `controller.policies`, pure."""
+"""Room `rules`: what is worth an Event between two statuses; called by `controller.policies` and `.restores`, pure."""
 
 from dataclasses import dataclass
 
 from backup_operator.api.backuppolicy import BackupPolicyStatus
 from backup_operator.api.meta import Condition, size_in_words
+from backup_operator.api.restorestatus import RestoreRequestStatus, RestoreState
 from backup_operator.rules.conditions import sentence
-from backup_operator.vocabulary.conditions import ConditionStatus, ConditionType
+from backup_operator.vocabulary.conditions import ConditionStatus, ConditionType, RestoreConditionType
 
 _TOLD_BY_RUNS = (ConditionType.READY.value, ConditionType.LAST_RUN_SUCCEEDED.value)
 """Ready repeats its parts, and each run that ends has an Event of its own."""
@@ -53,3 +54,22 @@ def _good_run(before: BackupPolicyStatus, after: BackupPolicyStatus) -> list[Hap
     return [
         Happening("Succeeded", f"{good.name} is stored and verified, {size_in_words(good.size_bytes)}", warning=False)
     ]
+
+
+RESTORE_STARTED = "RestoreStarted"
+"""The Event of a marker that was set."""
+
+
+def restore_happenings(before: RestoreRequestStatus, after: RestoreRequestStatus) -> list[Happening]:
+    """What changed between two statuses of a RestoreRequest: planned, started, held up, ended."""
+    known = {(one.type, one.status, one.reason) for one in before.conditions}
+    started = before.started_at is None and after.state is RestoreState.RUNNING
+    begun = [Happening(RESTORE_STARTED, f"Job {after.job_name} restores.", warning=False)] if started else []
+    turned = [one for one in after.conditions if (one.type, one.status, one.reason) not in known]
+    return [*begun, *(_of_restore(one, after) for one in turned)]
+
+
+def _of_restore(condition: Condition, after: RestoreRequestStatus) -> Happening:
+    bad = condition.type == RestoreConditionType.FAILED.value or _is_bad(condition)
+    hint = f" Hint: {sentence(after.hint)}" if bad and after.hint else ""
+    return Happening(condition.reason, f"{sentence(condition.message)}{hint}", warning=bad)

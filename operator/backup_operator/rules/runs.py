@@ -1,4 +1,5 @@
-"""Room `rules`: what a Job of ours says about its run, reported or not; called by `controller.policies`, pure.
+"""Room `rules`: what a Job of ours says about its run, reported or not; called by `rules.status` and
+`rules.restoring`, pure.
 
 A worker that was killed, never started or lost its report is named from what is left: the container's end, the Job's
 condition, the pod's trouble, and what the status said before.
@@ -9,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from backup_operator.contract.report import Fault, Report
+from backup_operator.contract.restore import RestoreReport
 from backup_operator.vocabulary.choices import Outcome
 from backup_operator.vocabulary.reasons import Reason
 
@@ -32,6 +34,8 @@ class Attempt:
     started_at: datetime
     finished_at: datetime
     report: Report | None = None
+    restore: RestoreReport | None = None
+    """What a worker reports that plans or restores."""
     exit_code: int | None = None
     ended_by: str = ""
     """The container's or the pod's own reason: `OOMKilled`, `StartError`, `Evicted`, …"""
@@ -39,6 +43,11 @@ class Attempt:
     """The cluster took the pod away: eviction, preemption, a drained node."""
     words: str = ""
     memory_limit: str = ""
+
+    @property
+    def letter(self) -> Report | RestoreReport | None:
+        """What its worker reported, of whatever kind."""
+        return self.report or self.restore
 
 
 @dataclass(frozen=True)
@@ -91,18 +100,19 @@ def _succeeded(job: JobSeen) -> Verdict:
     return _verdict(job, None, report=report)
 
 
-def _is_good(report: Report | None) -> bool:
-    return report is not None and report.outcome is Outcome.SUCCEEDED
+def _is_good(letter: Report | RestoreReport | None) -> bool:
+    return letter is not None and letter.outcome is Outcome.SUCCEEDED
 
 
 def _verdict(job: JobSeen, fault: Fault | None, *, over: bool = True, report: Report | None = None) -> Verdict:
     last = job.attempts[-1] if job.attempts else None
     report = report or (last.report if last else None)
+    letter = report or (last.restore if last else None)
     return Verdict(
         job=job.name,
         created_at=job.created_at,
-        started_at=(report.started_at if report else last.started_at if last else job.created_at),
-        completed_at=(report.completed_at if report else last.finished_at if last else job.finished_at),
+        started_at=(letter.started_at if letter else last.started_at if last else job.created_at),
+        completed_at=(letter.completed_at if letter else last.finished_at if last else job.finished_at),
         fault=fault,
         report=report,
         over=over,
@@ -118,7 +128,7 @@ def _final_fault(job: JobSeen) -> Fault:
 
 
 def _deadline_fault(job: JobSeen) -> Fault:
-    last = job.attempts[-1].report if job.attempts else None
+    last = job.attempts[-1].letter if job.attempts else None
     if last is not None and last.fault is not None and last.fault.reason is Reason.DEADLINE_EXCEEDED:
         return last.fault
     earlier = last.fault if last is not None and last.fault and last.fault.reason is not Reason.INTERRUPTED else None
@@ -133,12 +143,13 @@ def _deadline_fault(job: JobSeen) -> Fault:
 
 def attempt_fault(job: JobSeen, attempt: Attempt) -> Fault | None:
     """Why one pod failed; None when it succeeded."""
-    if _is_good(attempt.report) and attempt.exit_code in (0, None):
+    letter = attempt.letter
+    if _is_good(letter) and attempt.exit_code in (0, None):
         return None
     if attempt.ended_by == "OOMKilled":
         return _out_of_memory(attempt)
-    if attempt.report is not None and attempt.report.fault is not None:
-        return attempt.report.fault
+    if letter is not None and letter.fault is not None:
+        return letter.fault
     if attempt.disrupted or attempt.ended_by == "Evicted" or attempt.exit_code in (_SIGKILL, _SIGTERM):
         return _interrupted(job, attempt)
     if attempt.ended_by in ("ContainerCannotRun", "StartError", "ContainerStatusUnknown"):

@@ -3,7 +3,7 @@
 import pytest
 
 from backup_operator.controller.cluster import Refused
-from backup_operator.controller.policies import raise_if_it_heals
+from backup_operator.controller.refusals import raise_if_it_heals
 
 
 @pytest.mark.parametrize(
