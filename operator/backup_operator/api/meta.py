@@ -78,7 +78,7 @@ Bool = StrictBool
 Count = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
 """A whole number from zero on."""
 
-_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 ObjectName = Annotated[
     str, Format(f"{_LABEL}(\\.{_LABEL})*", "the name of an object: small letters, digits, '-' and '.'", "app-db")
 ]

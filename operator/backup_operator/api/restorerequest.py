@@ -81,6 +81,10 @@ def _target_has_a_url(spec: "RestoreRequestSpec") -> bool:
     return spec.origin.store is None or target is None or target.url_secret_ref is not None
 
 
+def _checks_fit(checks: Checks, *, is_postgres: bool) -> bool:
+    return all(check.redis is None if is_postgres else check.sql is None for check in checks)
+
+
 _OVERWRITES = (
     "((has(self.target.postgres) && has(self.target.postgres.strategy)"
     " && self.target.postgres.strategy != 'NewDatabase')"
@@ -127,6 +131,12 @@ class RestoreRequestSpec(Part):
             cel="!has(self.backup.artifact) || !has(self.target.postgres)",
             message="artifact is for Redis only; leave it out",
             holds=lambda spec: spec.backup.artifact is None or spec.target.postgres is None,
+        ),
+        Rule(
+            cel="!has(self.checks) || self.checks.all(check,"
+            " has(self.target.postgres) ? !has(check.redis) : !has(check.sql))",
+            message="a check asks what the target is not; write sql for postgres, redis for redis, and http for both",
+            holds=lambda spec: _checks_fit(spec.checks or (), is_postgres=spec.target.postgres is not None),
         ),
     )
     transitions: ClassVar = (

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from backup_operator.api.backuppolicy import BackupPolicy, BackupPolicySpec
-from backup_operator.api.meta import Metadata, format_duration
+from backup_operator.api.check import Check
+from backup_operator.api.meta import Metadata, format_duration, size_in_words
 from backup_operator.api.restorerequest import RedisArtifact, RestoreRequest, RestoreRequestSpec
 from backup_operator.api.restorestatus import status_in
 from backup_operator.api.words import describe
@@ -196,6 +197,8 @@ def warnings(spec: BackupPolicySpec) -> list[str]:
 _BUILT = "The spec is valid and every feature it asks for is built."
 _ACCEPTED = Verdict(accepted=True, reason=Reason.ACCEPTED, message=_BUILT)
 _UNTOUCHED = "Nothing was touched; write another RestoreRequest."
+_CHECKS_LIMIT_BYTES = 200 * 1024
+"""The annotations of a pod, its order among them, take 256 KiB at most."""
 _OLD_APPEND_ONLY_FILE = re.compile(r"redis_aof_.+\.aof(\.gz)?(\.gpg)?")
 
 
@@ -226,6 +229,8 @@ def judge_restore_source(request: RestoreRequest, policy: BackupPolicy) -> Verdi
             f"spec.target: found {wanted.value.lower()}; BackupPolicy {policy.metadata.name} makes backups of "
             f"{made_by.value}; write target: {{{made_by.value.lower()}: {{}}}}",
         )
+    if too_long := _checks_too_long((*policy.spec.checks, *(request.spec.checks or ()))):
+        return _refused(Reason.INVALID_SPEC, too_long)
     return _ACCEPTED
 
 
@@ -236,9 +241,23 @@ def _judge_restore(request: RestoreRequest) -> Verdict:
             Reason.INVALID_SPEC,
             f"spec.after: found {name}, which is this request itself and would wait for ever; take it out",
         )
+    if too_long := _checks_too_long(spec.checks or ()):
+        return _refused(Reason.INVALID_SPEC, too_long)
     if fields := [field for field, is_asked_for in _LATER_IN_RESTORES if is_asked_for(spec)]:
         return _refused(Reason.NOT_YET_SUPPORTED, _not_yet_supported(fields))
     return _ACCEPTED
+
+
+def _checks_too_long(checks: Sequence[Check]) -> str:
+    """What is wrong with more checks than an order can hold; empty when they fit."""
+    size = sum(len(check.model_dump_json().encode()) for check in checks)
+    limit = size_in_words(_CHECKS_LIMIT_BYTES)
+    if size <= _CHECKS_LIMIT_BYTES:
+        return ""
+    return (
+        f"spec.checks: found {size_in_words(size)}, the policy's included; expected {limit}"
+        " or less; shorten the queries, for example by views in the database"
+    )
 
 
 _LATER_IN_RESTORES: tuple[tuple[str, Callable[[RestoreRequestSpec], bool]], ...] = (

@@ -51,6 +51,7 @@ POLICY_STATUS: dict[str, Any] = {
     "store": "backups/prod/app-db",
     "keeps": "30d, at least 3",
     "used": "1 % of 100 B",
+    "ready": "True",
     "message": "All is well.",
 }
 RESTORE_STATUS: dict[str, Any] = {

@@ -33,6 +33,9 @@ WHOLE_REDIS = {
     "existing": "Replace",
     "keyPattern": "session:*",
 }
+SQL_CHECK = {"name": "newest", "sql": "select max(at) from log", "newestWithin": "1h"}
+REDIS_CHECK = {"name": "keys", "redis": {"database": 1}, "minimum": 5}
+HTTP_CHECK = {"name": "app", "http": {"url": "http://app.prod/health"}}
 JOB: Mapping[str, Any] = WHOLE["job"]
 
 
@@ -48,6 +51,8 @@ _CONFIRM = ("confirm is missing and content can be lost",)
 
 RESTORES = (
     _restore("the shortest restore is accepted", {}),
+    _restore("a policy of the longest name is accepted", {"from.policyRef.name": "a" * 200 + "." + "b" * 52}),
+    _restore("a policy of a longer name is refused", {"from.policyRef.name": "a" * 254}, "spec.from.policyRef.name"),
     _restore("a restore by name is accepted", {"backup": {"name": "backup_20231201_020000"}}),
     _restore(
         "a restore of an old script's file is accepted", {"backup": {"name": "backup_20231201_020000.sql.gz.gpg"}}
@@ -108,7 +113,16 @@ RESTORES = (
         {"target.postgres": {"strategy": "SwapDatabase", "database": "app"}, "confirm": "ap"},
         "confirm is not the name of what is overwritten",
     ),
-    _restore("checks and what comes before are accepted", {"after": ["restore-db"], "checks": WHOLE["checks"]}),
+    _restore("checks and what comes before are accepted", {"after": ["restore-db"], "checks": [SQL_CHECK, HTTP_CHECK]}),
+    _restore("checks of Redis are accepted", {"target": {"redis": {}}, "checks": [REDIS_CHECK, HTTP_CHECK]}),
+    *(
+        _restore(
+            f"a check that {kind} cannot answer is refused",
+            {"target": {kind: {}}, "checks": [HTTP_CHECK, check]},
+            "a check asks what the target is not",
+        )
+        for kind, check in (("postgres", REDIS_CHECK), ("redis", SQL_CHECK))
+    ),
     _restore("21 requests before are refused", {"after": ["a"] * 21}, "spec.after"),
     # targets
     _restore("every field of a PostgreSQL target is accepted", {"target.postgres": WHOLE_POSTGRES, "confirm": "app"}),

@@ -11,6 +11,7 @@ from backup_operator.contract.restore import CheckOrder, RestoreOrder, Selection
 from backup_operator.manifests.labels import Work, request_of
 from backup_operator.manifests.pod import WorkerPod
 from backup_operator.manifests.restore import restore_job, restore_job_name, target_secret
+from backup_operator.rules.admission import judge_restore_request
 from backup_operator.vocabulary.choices import ExistingKeys, MissingRoles, PostgresStrategy, RedisStrategy, TlsMode
 from tests.unit.manifests.golden import assert_is_golden
 from tests.unit.manifests.policies import policy
@@ -44,7 +45,7 @@ EVERYTHING: dict[str, Any] = {
     },
     "confirm": "cache/0",
     "safetyBackup": False,
-    "checks": [{"name": "keys", "redis": {"database": 1}, "minimum": 5}],
+    "checks": [{"name": "keys", "redis": {"database": 1, "key": "k"}, "minimum": 5}],
     "job": {
         "deadline": "90m",
         "resources": {"limits": {"memory": "4Gi", "cpu": 2}},
@@ -193,6 +194,7 @@ def test_every_field_of_a_redis_target_is_in_the_order_and_nothing_is_expanded()
     assert order.redis.key_pattern == "session:$(HOME)*"
     assert order.redis.tls.certificate is not None
     assert (order.confirm, order.safety_backup) == ("cache/0", False)
+    assert order.checks == (CheckOrder(name="keys", redis_database=1, redis_key="k", minimum=5),)
 
 
 def test_a_redis_policy_is_restored_to_its_own_server_when_nothing_else_is_said():
@@ -248,7 +250,6 @@ def test_the_checks_of_the_policy_come_first_then_those_of_the_request():
     ]
     theirs = [
         {"name": "word", "sql": "select 'a'", "equals": "a"},
-        {"name": "keys", "redis": {"database": 3, "key": "k"}, "minimum": 1},
         {"name": "app", "http": {"url": "http://app/health", "status": 204}},
     ]
 
@@ -258,7 +259,6 @@ def test_the_checks_of_the_policy_come_first_then_those_of_the_request():
         CheckOrder(name="users", sql="select count(*) from users", minimum=1),
         CheckOrder(name="newest", sql="select max(at) from log", newest_within=timedelta(minutes=90)),
         CheckOrder(name="word", sql="select 'a'", equals="a"),
-        CheckOrder(name="keys", redis_database=3, redis_key="k", minimum=1),
         CheckOrder(name="app", http_url="http://app/health", http_status=204),
     )
 
@@ -333,3 +333,24 @@ def test_the_target_is_told_by_the_secret_of_its_url(one: RestoreRequest, of: Ba
 def test_what_is_refused_makes_no_job(one: RestoreRequest, of: BackupPolicy | None, words: str):
     with pytest.raises(ValueError, match=words):
         job_of(one, of)
+
+
+def test_the_longest_order_fits_the_annotations_of_a_pod():
+    name, key = "n" * 253, "k" * 253
+    refs = [{"name": name, "key": key} for _ in range(11)]
+    checks = [{"name": "c" * 63, "sql": "é" * 2000, "equals": "1"} for _ in range(49)]
+    spec: dict[str, Any] = {
+        "from": {"store": {**STORE, "encryption": _encryption(refs)}},
+        "target": {"postgres": {"urlSecretRef": refs[0], "tls": {"caSecretRef": refs[0]}, "database": "d" * 63}},
+        "checks": checks,
+    }
+    one = request(name, "n" * 63, **spec)
+    raw = {"metadata": one.metadata.model_dump(), "spec": one.spec.model_dump(mode="json", by_alias=True)}
+
+    assert judge_restore_request(raw)[1].accepted
+    annotations = job_of(one)["spec"]["template"]["metadata"]["annotations"]
+    assert sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) < 256 * 1024
+
+
+def _encryption(refs: list[dict[str, str]]) -> dict[str, Any]:
+    return {"passphraseSecretRef": refs[0], "previousPassphraseSecretRefs": refs[1:]}

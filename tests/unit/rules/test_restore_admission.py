@@ -125,3 +125,18 @@ def test_a_policy_without_a_claim_can_restore_nothing_yet():
 
     assert verdict.reason is Reason.NOT_YET_SUPPORTED
     assert "spec.storage.claimTemplate of BackupPolicy app-db" in verdict.message
+
+
+def test_more_checks_than_an_order_can_hold_are_invalid():
+    long = [{"name": "long", "sql": "é" * 4000, "minimum": 1}] * 20
+    whole = read({**RESTORE, "checks": long})
+
+    alone = judge_restore_request(raw({**RESTORE, "checks": long * 2}))[1]
+    together = judge_restore_source(whole, policy(checks=long))
+
+    assert judge_restore_source(whole, policy()).accepted
+    assert alone.message == (
+        "spec.checks: found 316.2 KiB, the policy's included; expected 200.0 KiB or less; shorten the queries, "
+        f"for example by views in the database. {UNTOUCHED}"
+    )
+    assert (together.reason, together.message) == (Reason.INVALID_SPEC, alone.message)
