@@ -1,1 +1,1 @@
-"""The demo: two databases backed up on a cluster, both files opened with stock programs. `make demo` runs it."""
+"""The demo: two databases backed up, their files opened with stock programs, a table brought back; `make demo`."""

@@ -47,6 +47,17 @@ BACK_UP = (
 
 SHOW = ("kubectl -n backup-demo get bp", "kubectl -n backup-demo logs job/shop-now")
 
+DROP = (
+    "kubectl -n backup-demo exec postgres -- "
+    "psql --host=/run/servers --username=postgres --dbname=shop --command='DROP TABLE users CASCADE'",
+)
+
+RESTORE = (
+    "kubectl -n backup-demo apply --server-side --filename=tests/demo/back.yaml",
+    "kubectl -n backup-demo wait --for=condition=Complete rr/back --timeout=120s",
+    "kubectl -n backup-demo get rr back",
+)
+
 START_OPENER = (
     "kubectl -n backup-demo apply --server-side --filename=tests/demo/opener.yaml",
     "kubectl -n backup-demo wait --for=condition=Ready pod/opener --timeout=120s",
@@ -81,6 +92,7 @@ def open_sessions(run: str) -> tuple[str, ...]:
 NEXT = (
     "kubectl -n backup-demo get bp -o wide",
     "kubectl -n backup-demo describe bp shop",
+    "kubectl -n backup-demo describe rr back",
     "kubectl -n backup-demo exec opener -- cat /backups/backup-demo/shop/RECOVER.md",
     "kubectl explain bp.spec.source.postgres",
 )
@@ -89,4 +101,4 @@ NEXT = (
 
 def every_command() -> tuple[str, ...]:
     """Everything that the demo types, apart from the names of the two runs."""
-    return (INSTALL, *CLEAN, *START, *FILL, *APPLY, *BACK_UP, *SHOW, *START_OPENER)
+    return (INSTALL, *CLEAN, *START, *FILL, *APPLY, *BACK_UP, *SHOW, *START_OPENER, *DROP, *RESTORE)

@@ -1,5 +1,6 @@
 """Keys come back over the network: into an empty server, merged, in place of others, and undone."""
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 from tests.support import objects, source_redis
 from tests.support.compare import assert_redis_servers_are_equal, redis_contents
 from tests.support.policies import Policy
+from tests.support.readme import blocks
 from tests.support.restores import Restore, into_redis, of_policy, restore_request, url_at
 from tests.support.servers import Servers, forwarded_redis
 
@@ -45,8 +47,12 @@ def source(site: Servers) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def target(site: Servers) -> Iterator[redis.Redis]:
-    """The other server, empty."""
+    """The other server, empty; its user `restorer` may do what the README says, and what is newer than its list."""
+    (block,) = blocks("acl")
+    rights = [word for word in shlex.split(block.text) if word.startswith("+")]
     with forwarded_redis(site.namespace, "target", password=PASSWORD) as client:
+        newer = ("+hpexpireat", "+vadd") if client.info()["redis_version"] >= "8" else ()
+        client.execute_command("ACL", "SETUSER", "restorer", "reset", "on", ">of restores", "~*", *rights, *newer)
         client.flushall()
         client.execute_command("FUNCTION", "FLUSH")
         yield client
@@ -60,7 +66,7 @@ def restore(site: Servers, name: str, url_key: str, *, confirm: str = "", safety
 
 
 def test_an_empty_server_gets_every_key_type_time_to_live_database_and_function(site, source, target):
-    status = restore(site, "into-empty", "TARGET_URL").completed()
+    status = restore(site, "into-empty", "TARGET_USER_URL").completed()
 
     assert_redis_servers_are_equal(source, target)
     assert status["keys"] == sum(found["keys"] for found in source.info("keyspace").values())
@@ -86,7 +92,7 @@ def test_replaced_keys_come_back_by_the_manifest_in_the_status(site, source, tar
     old = redis_contents(target)
 
     done = restore(
-        site, "replace", "TARGET_URL", strategy="Replace", confirm=f"target.{site.namespace.name}.svc/all"
+        site, "replace", "TARGET_USER_URL", strategy="Replace", confirm=f"target.{site.namespace.name}.svc/all"
     )  # fmt: skip
     status = done.completed()
 
@@ -117,7 +123,7 @@ def test_a_merge_of_a_part_keeps_the_target_s_own_keys(site, target):
 
     host = f"target.{site.namespace.name}.svc"
     restore(
-        site, "merge", "TARGET_URL", strategy="Merge", existing="Keep", keyPattern="user:*", confirm=f"{host}/all"
+        site, "merge", "TARGET_USER_URL", strategy="Merge", existing="Keep", keyPattern="user:*", confirm=f"{host}/all"
     ).completed()  # fmt: skip
 
     found = redis_contents(target)

@@ -83,7 +83,7 @@ def test_a_plan_touches_nothing_until_it_is_approved(site: Servers, store: Opene
     assert store.files(f"{site.namespace.name}/db") == files
     assert "startedAt" not in plan
     columns = asked.columns
-    assert (columns["STATE"], columns["FROM"], columns["BACKUP"]) == ("Planned", "db", "latest")
+    assert (columns["STATE"], columns["FROM"], columns["BACKUP"]) == ("Planned", "db", runs(site)[0]["name"])
     for change in ({"backup": {"latest": None, "name": "other"}}, {"after": ["other"]}, {"safetyBackup": False}):
         with pytest.raises(ProgramFailed, match="immutable"):
             site.namespace.patch("restorerequest", "planned", {"spec": change})

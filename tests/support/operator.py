@@ -36,7 +36,7 @@ def tell_what_happened(namespace: Namespace, operator: Namespace) -> str:
     """Everything that explains a failed test: policies, Jobs, pods, Events, logs of workers and operator."""
     questions = (
         ("get", "bp,rr,cronjob,job,pod,pvc", "--output=wide"),
-        ("get", "bp", "--output=yaml"),
+        ("get", "bp,rr", "--output=yaml"),
         ("get", "events", "--sort-by=.lastTimestamp"),
         ("logs", "--selector=app.kubernetes.io/managed-by=backup-operator", "--tail=40", "--prefix"),
     )

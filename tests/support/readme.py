@@ -1,18 +1,22 @@
-"""The README as tests see it: its fenced blocks with what checks each, and the table of reasons, which is generated.
+"""The README as tests see it: its fenced blocks with what checks each, and the tables of reasons, which are generated.
 
-`python -m tests.support.readme` writes the table anew.
+`python -m tests.support.readme` writes the tables anew.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from backup_operator.vocabulary.reasons import MEANING, RESTORE_REASONS
+from backup_operator.vocabulary.reasons import MEANING, RESTORE_REASONS, Reason
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-_BEGIN = "<!-- reasons: written by `python -m tests.support.readme`, begin -->\n"
-_END = "<!-- reasons: end -->\n"
+_BEGIN = "<!-- {what}: written by `python -m tests.support.readme`, begin -->\n"
+_END = "<!-- {what}: end -->\n"
+_TABLES: dict[str, tuple[Reason, ...]] = {
+    "reasons": tuple(reason for reason in MEANING if reason not in RESTORE_REASONS),
+    "restore reasons": tuple(reason for reason in MEANING if reason in RESTORE_REASONS),
+}
 _BLOCK = re.compile(
     r"(?:^<!-- check: (?P<check>[^\n]+) -->\n)?^```(?P<language>[a-z]*)\n(?P<text>.*?)^```$", re.M | re.S
 )
@@ -40,24 +44,22 @@ def blocks(check: str = "", text: str = "") -> list[Block]:
     return [block for block in found if not check or block.check.split(" ")[0] == check]
 
 
-def table_of_reasons() -> str:
-    """Every reason of a BackupPolicy and its meaning, as Markdown."""
-    return "".join(_lines())
+def with_tables(text: str) -> str:
+    """The README with its tables as they have to be: the reasons of a BackupPolicy, and those of restores alone."""
+    for what, reasons in _TABLES.items():
+        begin, end = _BEGIN.format(what=what), _END.format(what=what)
+        head, _, rest = text.partition(begin)
+        _, _, tail = rest.partition(end)
+        text = f"{head}{begin}{''.join(_lines(reasons))}{end}{tail}"
+    return text
 
 
-def with_table(text: str) -> str:
-    """The README with its table as it has to be."""
-    head, _, rest = text.partition(_BEGIN)
-    _, _, tail = rest.partition(_END)
-    return f"{head}{_BEGIN}{table_of_reasons()}{_END}{tail}"
-
-
-def _lines() -> Iterator[str]:
+def _lines(reasons: Iterable[Reason]) -> Iterator[str]:
     yield "| reason | meaning |\n|---|---|\n"
-    for reason in (reason for reason in MEANING if reason not in RESTORE_REASONS):
+    for reason in reasons:
         meaning = MEANING[reason]
         yield f"| `{reason.value}` | {meaning.replace('|', chr(92) + '|')} |\n"
 
 
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text()))
+    README.write_text(with_tables(README.read_text()))

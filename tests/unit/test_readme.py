@@ -9,13 +9,14 @@ from backup_operator.vocabulary.conditions import ConditionType
 from backup_operator.vocabulary.reasons import MEANING, Reason
 from tests.demo import commands
 from tests.support.operator import INSTALL
-from tests.support.readme import README, Block, blocks, with_table
+from tests.support.readme import README, Block, blocks, with_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text()
-CHECKS = {"make", "build", "demo", "environment", "apply", "run", "open", "worker"}
-"""`make`, `build`, `demo` and `environment` are checked here; `apply`, `run` and `open` by tests/e2e/test_readme.py,
-`worker` by tests/integration/worker/test_by_hand.py."""
+CHECKS = {"make", "build", "demo", "environment", "worker"}
+"""`worker` is checked by tests/integration/worker/test_by_hand.py, the others here."""
+CHECKS |= {"apply", "run", "open", "request", "restore", "acl", "recovery"}
+"""By tests/e2e: test_readme.py, test_restore_readme.py, test_restore_redis.py and test_recovery.py."""
 
 
 def test_every_block_says_how_it_is_checked():
@@ -59,9 +60,9 @@ def test_the_environment_file_has_the_keys_that_the_policies_name():
     assert keys == named
 
 
-def test_the_table_of_reasons_is_the_vocabulary_s():
+def test_the_tables_of_reasons_are_the_vocabulary_s():
     text = README.read_text()
-    assert text == with_table(text), "type `python -m tests.support.readme`"
+    assert text == with_tables(text), "type `python -m tests.support.readme`"
     assert set(MEANING) == set(Reason)
 
 
