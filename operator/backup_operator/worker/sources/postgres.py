@@ -37,6 +37,7 @@ from backup_operator.worker.sources.postgres_preflight import (
     rows_elsewhere,
     text_codec,
 )
+from backup_operator.worker.sources.postgres_properties import read_properties
 from backup_operator.worker.sources.postgres_url import parse_url
 from backup_operator.worker.sources.supabase import ProviderPlan, plan_provider, with_statements
 
@@ -117,6 +118,7 @@ class PostgresSource:
         secret = self._order.url
         text, warnings = read_secret(secret)
         url = parse_url(text.strip(), secret.described)
+        url = replace(url, database=self._order.database or url.database)
         login = make_login(url, self._order.tls, self._scratch, application=self._application, secret=secret.described)
         self._login = login
         refuse_transaction_pooler_port(login.place)
@@ -146,6 +148,7 @@ class PostgresSource:
         if found.provider is not None:
             warnings += found.provider.warnings
         warnings += rows_elsewhere(catalog, found.selection)
+        size_bytes = database_size_bytes(connection)
         return SourceFacts(
             server={
                 "version": server.version,
@@ -153,16 +156,18 @@ class PostgresSource:
                 "encoding": server.encoding,
                 "collation": server.collation,
                 "characterType": server.character_type,
+                **read_properties(connection, server.number),
                 "inRecovery": server.in_recovery,
                 "extensions": {extension.name: extension.version for extension in catalog.extensions},
                 "roles": list(catalog.roles),
                 "largeObjects": catalog.large_objects,
                 "schemas": list(found.selection.schemas),
+                "sizeBytes": size_bytes,
                 **(found.provider.facts if found.provider else {}),
             },
             client={"tool": "pg_dump", "version": found.client.version()},
             encrypted_connection=encrypted,
-            estimated_bytes=database_size_bytes(connection),
+            estimated_bytes=size_bytes,
             warnings=warnings,
         )
 

@@ -191,6 +191,20 @@ _TABLE: tuple[_Row, ...] = (
         ("42501",),
     ),
     _Row(
+        Reason.URL_INVALID,
+        "{server} does not take what `options` in the URL says.",
+        "Look at what follows options= in {secret}: settings of the server, written -c name=value, percent-encoded.",
+        r"fatal:\s+(invalid command-line argument|unrecognized configuration parameter|invalid value for parameter|"
+        r"parameter .* cannot be (set|changed)|permission denied to set parameter|unsupported startup parameter)",
+    ),
+    _Row(
+        Reason.URL_INVALID,
+        "The URL leads to a socket that is not there.",
+        "A server of another pod is reached by its host name: write it into the URL in {secret}, in place of a "
+        "directory or of nothing.",
+        r'on socket "[^"]*" failed: no such file or directory',
+    ),
+    _Row(
         Reason.CONNECTION_REFUSED,
         "{server} refused the connection.",
         "Look whether the server runs and listens there, and that host and port in {secret} are right.",

@@ -29,6 +29,14 @@ from backup_operator.worker.targets.postgres_faults import UNTOUCHED, stating, w
 from backup_operator.worker.targets.postgres_in_place import Planned, restore_in_place, survey_in_place
 from backup_operator.worker.targets.postgres_names import with_suffix
 from backup_operator.worker.targets.postgres_new_database import restore_new_database, survey_new_database
+from backup_operator.worker.targets.postgres_page import (
+    check_extensions,
+    check_provider,
+    tell_backup,
+    tell_left_over,
+    tell_room,
+    tell_target,
+)
 from backup_operator.worker.targets.postgres_programs import sql_of
 from backup_operator.worker.targets.postgres_roles_plan import RolesPlan, plan_roles
 from backup_operator.worker.targets.postgres_site import (
@@ -43,10 +51,8 @@ from backup_operator.worker.targets.postgres_site import (
 from backup_operator.worker.targets.postgres_survey import (
     Draft,
     check_contents,
-    check_extensions,
     check_roles,
     check_server,
-    tell_versions,
 )
 from backup_operator.worker.targets.postgres_swap import restore_swapped, survey_swap
 
@@ -177,12 +183,14 @@ class PostgresTarget:
         draft = Draft()
         draft.pinned["server"] = server_identity(connection, site.login, site.server)
         draft.pinned["strategy"] = str(self._order.strategy)
-        tell_versions(draft, site, main.server)
+        tell_target(draft, site, connection)
+        tell_backup(draft, site, main)
         check_server(draft, site)
         with sql_of(main, site.newest_client, site.scratch, only_schema=True) as chunks:
             contents = read_contents(chunks, codec_of(main))
         check_contents(draft, contents)
-        check_extensions(draft, connection, contents)
+        check_extensions(draft, site, connection, contents, main.server)
+        check_provider(draft, site, artifacts, main)
         planned = None
         if self._order.strategy is PostgresStrategy.IN_PLACE:
             planned = survey_in_place(draft, site, connection, contents, artifacts)
@@ -194,6 +202,8 @@ class PostgresTarget:
         needed = contents.roles_without(foreign)
         roles = plan_roles(connection, needed.owners, needed.grantees, self._roles_in_globals(site, artifacts))
         check_roles(draft, roles, leave_out=self._order.missing_roles is MissingRoles.LEAVE_OUT)
+        tell_room(draft, site, main)
+        tell_left_over(draft, connection)
         return _Surveyed(site, contents, roles, draft, planned)
 
     def _roles_in_globals(self, site: Site, artifacts: Sequence[RestoredArtifact]) -> list[str]:

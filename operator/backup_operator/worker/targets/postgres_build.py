@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import psycopg
 
 from backup_operator.vocabulary.choices import ArtifactKind
+from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.checks.sql import run_sql_checks
-from backup_operator.worker.errors import SourceError
+from backup_operator.worker.errors import SourceError, TargetError
 from backup_operator.worker.sources.postgres_clients import Client
 from backup_operator.worker.targets.base import RestoredArtifact
 from backup_operator.worker.targets.postgres_counts import count_rows, refuse_differences
@@ -22,11 +23,13 @@ from backup_operator.worker.targets.postgres_database import (
     create_database,
     drop_database,
     keep_settings,
+    read_database,
     recorded_settings,
 )
-from backup_operator.worker.targets.postgres_faults import stating
+from backup_operator.worker.targets.postgres_faults import UNTOUCHED, stating
 from backup_operator.worker.targets.postgres_feed import Feeder
 from backup_operator.worker.targets.postgres_globals import make_roles
+from backup_operator.worker.targets.postgres_names import drop_command
 from backup_operator.worker.targets.postgres_programs import fits, restore_in_parallel, spooled, sql_of
 from backup_operator.worker.targets.postgres_rewrite import SETTINGS_SINCE, Rewriter
 from backup_operator.worker.targets.postgres_site import Site, with_parameters
@@ -71,6 +74,8 @@ def built_database(
     """
     state = f"The database being built, {site.temporary!r}, was dropped again; nothing else was touched"
     state += f", but the roles {', '.join(terms.roles_to_make)} may have been made." if terms.roles_to_make else "."
+    with stating(UNTOUCHED, site.login.place):
+        _refuse_anothers(site)
     with stating(state, site.login.place), _dropped_on_failure(site):
         with site.connected() as connection:
             made = make_roles(connection, site, artifacts, terms.roles_to_make)
@@ -79,6 +84,17 @@ def built_database(
         built = _fill(site, artifacts, terms, step)
         built.notes = (*notes, *built.notes)
         yield built
+
+
+def _refuse_anothers(site: Site) -> None:
+    """A database of the temporary name belongs to another restore, begun within the same second, and is not touched."""
+    with site.connected() as connection:
+        if read_database(connection, site.temporary) is not None:
+            raise TargetError(
+                Reason.TARGET_EXISTS,
+                f"The database {site.temporary!r} is there already: another restore builds it, or was killed.",
+                hint=f"Look who is in it, then drop it: {drop_command(site.temporary)}",
+            )
 
 
 @contextmanager
@@ -100,7 +116,7 @@ def _drop(site: Site) -> None:
 
 def _create(site: Site, artifacts: Sequence[RestoredArtifact], form: Form) -> tuple[str, ...]:
     with site.connected() as connection:
-        notes = create_database(connection, site.temporary, form)
+        notes = create_database(connection, site.temporary, form, site.server.number)
         return notes + keep_settings(connection, site.temporary, recorded_settings(main_of(artifacts).server))
 
 

@@ -1,7 +1,7 @@
 """Room `worker.targets`: makes, dresses and drops whole databases; called by `targets.postgres_*`."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import LiteralString
 
 import psycopg
@@ -30,6 +30,8 @@ _QUOTED_LISTS = frozenset(
     }
 )  # fmt: skip
 """Settings whose value is a list of quoted names. Source: GUC_LIST_QUOTE in guc_tables.c, as pg_dump has it"""
+_SINCE = {"icu": 150000, "builtin": 170000}
+"""Providers of locales by the server_version_num that can give them to a database."""
 _INVALID_LOCALE = ("22023", "42809", "22000", "42704", "XX000")
 
 
@@ -66,6 +68,11 @@ class Form:
     collation: str = ""
     character_type: str = ""
     tablespace: str = ""
+    provider: str = ""
+    """libc, icu or builtin."""
+    locale: str = ""
+    """The provider's own name of the locale; empty for libc."""
+    icu_rules: str = ""
 
 
 def read_database(connection: psycopg.Connection, name: str) -> DatabaseFacts | None:
@@ -92,37 +99,58 @@ def recorded_settings(server: Mapping[str, object]) -> list[Setting]:
     return [Setting(role, *text.split("=", 1)) for role, text in texts if "=" in text]
 
 
-def create_database(connection: psycopg.Connection, name: str, form: Form) -> tuple[str, ...]:
+def create_database(connection: psycopg.Connection, name: str, form: Form, server_number: int) -> tuple[str, ...]:
     """Make an empty database as the form says, or as near as the server can; answers what had to differ.
 
     Raises: psycopg.Error.
     """
-    notes: list[str] = []
-    for attempt in _attempts(form):
+    for attempt in _attempts(form, server_number):
         try:
-            connection.execute(_create(name, attempt))
+            connection.execute(_create(name, attempt, server_number))
         except psycopg.Error as exc:
             if attempt == Form() or exc.sqlstate not in _INVALID_LOCALE:
                 raise
-            notes = [f"The server has no locale {form.collation!r}; the database was made with the server's own."]
         else:
-            return tuple(notes)
-    return tuple(notes)
+            return _different(form, attempt)
+    return ()
 
 
-def _attempts(form: Form) -> list[Form]:
+def _attempts(form: Form, server_number: int) -> list[Form]:
+    """From what is wanted to what every server can make."""
+    known = form.provider not in _SINCE or server_number >= _SINCE[form.provider]
+    libc = replace(form, provider="libc" if form.provider else "", locale="", icu_rules="")
     without_locale = Form(encoding=form.encoding, tablespace=form.tablespace)
-    return list(dict.fromkeys([form, without_locale, Form()]))
+    return list(dict.fromkeys([*([form] if known else []), libc, without_locale, Form()]))
 
 
-def _create(name: str, form: Form) -> sql.Composed:
+def _different(wanted: Form, made: Form) -> tuple[str, ...]:
+    """What had to differ, in words."""
+    if made == wanted:
+        return ()
+    if made.collation:
+        return (
+            f"The server has no locale {wanted.locale!r} of the provider {wanted.provider}; the database was made with "
+            f"the C library's {made.collation!r}: text sorts otherwise.",
+        )
+    encoding = "" if made.encoding == wanted.encoding else f" and no encoding {wanted.encoding} with its own"
+    return (
+        f"The server has no locale {wanted.locale or wanted.collation!r}{encoding}; the database was made with the "
+        "server's own.",
+    )
+
+
+def _create(name: str, form: Form, server_number: int) -> sql.Composed:
     parts = [sql.SQL("create database {} template template0").format(sql.Identifier(name))]
-    if form.encoding:
-        parts.append(sql.SQL("encoding {}").format(sql.Literal(form.encoding)))
-    if form.collation:
-        parts.append(sql.SQL("lc_collate {}").format(sql.Literal(form.collation)))
-    if form.character_type:
-        parts.append(sql.SQL("lc_ctype {}").format(sql.Literal(form.character_type)))
+    options: list[tuple[LiteralString, str]] = [
+        ("encoding", form.encoding),
+        ("lc_collate", form.collation),
+        ("lc_ctype", form.character_type),
+    ]
+    if form.provider and server_number >= _SINCE["icu"]:
+        options += [("locale_provider", form.provider)]
+        options += [("icu_locale" if form.provider == "icu" else "builtin_locale", form.locale)]
+        options += [("icu_rules", form.icu_rules)]
+    parts += [sql.SQL("{} {}").format(sql.SQL(option), sql.Literal(value)) for option, value in options if value]
     if form.tablespace:
         parts.append(sql.SQL("tablespace {}").format(sql.Identifier(form.tablespace)))
     return sql.SQL(" ").join(parts)

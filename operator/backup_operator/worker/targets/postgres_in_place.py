@@ -21,7 +21,7 @@ from backup_operator.worker.targets.base import Applied, RestoredArtifact
 from backup_operator.worker.targets.postgres_build import Terms, codec_of, main_of
 from backup_operator.worker.targets.postgres_contents import BackupContents
 from backup_operator.worker.targets.postgres_counts import count_rows, refuse_differences
-from backup_operator.worker.targets.postgres_database import read_database
+from backup_operator.worker.targets.postgres_database import DatabaseFacts, read_database
 from backup_operator.worker.targets.postgres_faults import stating
 from backup_operator.worker.targets.postgres_feed import Feeder
 from backup_operator.worker.targets.postgres_globals import make_roles
@@ -74,6 +74,7 @@ def survey_in_place(
     draft.pinned["databaseId"] = facts.oid if facts else None
     sessions = read_sessions(connection, site.database)
     check_ours(draft, connection, sessions, site.database)
+    _tell_encoding(draft, main_of(artifacts), facts)
     draft.say(f"Sessions in {site.database!r} now, which stay: {listed(sessions) or 'none'}.")
     replacement = plan_replacement(connection, keys_of(contents))
     _tell(draft, site, replacement)
@@ -88,6 +89,15 @@ def survey_in_place(
     tables = provider_tables(artifacts)
     survey_provider_rows(draft, connection, tables)
     return Planned(contents, replacement, tuple(tables))
+
+
+def _tell_encoding(draft: Draft, main: RestoredArtifact, facts: DatabaseFacts | None) -> None:
+    recorded = str(main.server.get("encoding") or "")
+    if facts is not None and recorded not in ("", facts.encoding):
+        draft.say(
+            f"The database's encoding is {facts.encoding}, the backup's {recorded}: text is converted, and a character "
+            "that the database cannot hold stops the restore."
+        )
 
 
 def _tell(draft: Draft, site: Site, replacement: Replacement) -> None:
@@ -107,7 +117,7 @@ def _tell(draft: Draft, site: Site, replacement: Replacement) -> None:
     draft.say(f"Kept as they are ({len(kept)}): {listed(kept) or 'nothing'}.")
     if replacement.foreign:
         draft.say(f"Left alone, since they belong to others: {listed(names(replacement.foreign))}.")
-    draft.say("Large objects of the backup replace those of the same number. Room on the server's disk is not known.")
+    draft.say("Large objects of the backup replace those of the same number.")
 
 
 def _check(draft: Draft, site: Site, replacement: Replacement) -> None:

@@ -11,8 +11,10 @@ from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.targets.base import Applied, RestoredArtifact
 from backup_operator.worker.targets.postgres_build import Terms, built_database, main_of
 from backup_operator.worker.targets.postgres_database import Form, read_database, recorded_settings, rename_database
+from backup_operator.worker.targets.postgres_names import drop_command
+from backup_operator.worker.targets.postgres_properties import give_properties, recorded_properties, tell_properties
 from backup_operator.worker.targets.postgres_site import Site
-from backup_operator.worker.targets.postgres_survey import Draft, check_may_create, tell_left_over
+from backup_operator.worker.targets.postgres_survey import Draft, check_may_create
 
 
 def survey_new_database(draft: Draft, site: Site, connection: psycopg.Connection, main: RestoredArtifact) -> None:
@@ -33,8 +35,8 @@ def survey_new_database(draft: Draft, site: Site, connection: psycopg.Connection
         f"A new database {site.database!r} is built as {site.temporary!r} (encoding {encoding}, locale {locale}, "
         f"{len(settings)} recorded settings), checked, then renamed."
     )
-    draft.say("No database that is there is touched. Room on the server's disk is not known from here.")
-    tell_left_over(draft, connection)
+    tell_properties(draft, connection, main.server)
+    draft.say("No database that is there is touched.")
 
 
 def restore_new_database(
@@ -43,19 +45,28 @@ def restore_new_database(
     """Build and rename. Raises: TargetError, and what reading the artifacts raises, with the state of the target."""
     with built_database(site, artifacts, terms, step, form_of(main_of(artifacts))) as built:
         step("rename")
-        with site.connected() as connection:
+        with site.connected() as connection, connection.transaction():
+            # renamed first: only the owner may, and the owner is given last
             rename_database(connection, site.temporary, site.database)
-    quoted = site.database.replace('"', '""')
+            given = give_properties(connection, site.database, recorded_properties(main_of(artifacts).server))
     state = f"The backup is in the new database {site.database!r}."
     return Applied(
         counts=dict(built.counts),
-        notes=(state, *built.notes),
+        notes=(state, *built.notes, *given),
         state=state,
-        undo=(f'DROP DATABASE "{quoted}";',),
+        undo=(drop_command(site.database),),
     )
 
 
 def form_of(main: RestoredArtifact) -> Form:
     """What the backup's entry recorded of its database's form."""
-    recorded = {name: str(main.server.get(name) or "") for name in ("encoding", "collation", "characterType")}
-    return Form(recorded["encoding"], recorded["collation"], recorded["characterType"])
+    names = ("encoding", "collation", "characterType", "localeProvider", "locale", "icuRules")
+    recorded = {name: str(main.server.get(name) or "") for name in names}
+    return Form(
+        encoding=recorded["encoding"],
+        collation=recorded["collation"],
+        character_type=recorded["characterType"],
+        provider=recorded["localeProvider"],
+        locale=recorded["locale"],
+        icu_rules=recorded["icuRules"],
+    )

@@ -98,7 +98,7 @@ def plan_replacement(connection: psycopg.Connection, keys: Collection[Key]) -> R
         foreign=tuple(each for each in alone if not each.is_ours),
         not_ours=tuple(each for each in dropped if not each.is_ours),
         in_the_way=tuple(sorted({described for _, _, described in hanging} | _partitions(connection, relations))),
-        kept=tuple(_kept(inventory, there)),
+        kept=tuple(_kept([each for each in inventory.values() if each.address not in parts], there)),
         published=tuple((name, table, ours) for name, table, ours in published if name not in gone),
         locks=len(parts),
         relations=relations,
@@ -192,10 +192,8 @@ def _columns(addresses: Iterable[Address]) -> list[list[int]]:
     return [[classid for classid, _ in listed], [objid for _, objid in listed]]
 
 
-def _kept(inventory: dict[Key, Item], there: list[Item]) -> list[str]:
+def _kept(staying: list[Item], there: list[Item]) -> list[str]:
     """What stays as it is: whole schemas by their name, in others each object."""
     touched = {each.key[1] for each in there if each.key[1]}
-    kept = [
-        each for each in inventory.values() if each not in there and (each.key[1] in touched if each.key[1] else True)
-    ]
+    kept = [each for each in staying if each not in there and (each.key[1] in touched if each.key[1] else True)]
     return names(each for each in kept if each.kind != "SCHEMA" or each.key[2] not in touched)

@@ -26,6 +26,8 @@ class RolesPlan:
     """There, but our role may not give objects to them."""
     reserved: tuple[str, ...] = ()
     """Of the unassignable ones, those of a provider: their ownership is always left out."""
+    needed: int = 0
+    """How many roles the backup names."""
 
     @property
     def refusing(self) -> tuple[str, ...]:
@@ -47,6 +49,7 @@ def plan_roles(
         made=tuple(sorted(made)),
         unassignable=tuple(sorted(unassignable)),
         reserved=tuple(sorted(name for name in unassignable if is_reserved(name))),
+        needed=len(all_roles),
     )
 
 

@@ -70,7 +70,8 @@ class Site:
     @property
     def temporary(self) -> str:
         """The name under which a database is built."""
-        return with_suffix(self.database, f"_restoring_{self.stamp}")
+        wanted = self.database.removesuffix(f"_restored_{self.stamp}") if self.named_by_us else self.database
+        return with_suffix(wanted, f"_restoring_{self.stamp}")
 
     @property
     def before(self) -> str:

@@ -1,6 +1,6 @@
 """Room `worker.targets`: looks at a target server and its databases, writing nothing; called by `targets.postgres`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import LiteralString
 
@@ -19,10 +19,6 @@ select a.pid, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), c
 from pg_stat_activity a
 where a.datname = %s and a.pid <> pg_backend_pid() and a.backend_type in ('client backend', 'walsender') order by 1
 """
-_EXTENSIONS: LiteralString = "select name::text from pg_available_extensions"
-_LEFT_OVER: LiteralString = (
-    r"select datname::text from pg_database where datname ~ '_restoring_\d{8}_\d{6}$' order by 1"
-)
 _PREPARED: LiteralString = "select gid::text from pg_prepared_xacts where database = %s order by 1"
 
 
@@ -74,19 +70,6 @@ def read_prepared(connection: psycopg.Connection, database: str) -> list[str]:
     return [str(row[0]) for row in connection.execute(_PREPARED, [database]).fetchall()]
 
 
-def tell_versions(draft: Draft, site: Site, recorded: Mapping[str, object]) -> None:
-    """Where it goes, from which version to which."""
-    draft.say(f"Target: {site.login.place.server}, PostgreSQL {site.server.version}, as role {site.server.user}.")
-    source = str(recorded.get("version", ""))
-    if not source:
-        draft.say("The backup does not record the version of its server.")
-        return
-    relation = "the same major" if _major(source) == site.server.number // 10000 else "another major"
-    if _major(source) > site.server.number // 10000:
-        relation = "newer: settings that the target does not know are left out, unknown syntax stops the restore"
-    draft.say(f"The backup was made from PostgreSQL {source} ({relation}).")
-
-
 def check_server(draft: Draft, site: Site) -> None:
     """What no restore can do without."""
     if site.server.in_recovery:
@@ -108,23 +91,11 @@ def check_contents(draft: Draft, contents: BackupContents) -> None:
         draft.stop(Reason.RESTORE_FAILED, contents.beyond)
 
 
-def check_extensions(draft: Draft, connection: psycopg.Connection, contents: BackupContents) -> None:
-    """Extensions of the backup that the server cannot make."""
-    there = {row[0] for row in connection.execute(_EXTENSIONS).fetchall()}
-    wanted = sorted(name.strip('"') for name in contents.names_of("EXTENSION"))
-    missing = [name for name in wanted if name not in there]
-    if wanted:
-        draft.say(f"Extensions in the backup: {', '.join(wanted)}.")
-    if missing:
-        draft.stop(
-            Reason.TARGET_UNSUITABLE,
-            f"The target server lacks the extensions {', '.join(missing)}: install their packages on it.",
-        )
-
-
 def check_roles(draft: Draft, roles: RolesPlan, *, leave_out: bool) -> None:
     """Roles of the backup that the target lacks, or that ours may not act for."""
     draft.pinned["rolesMissing"] = list(roles.missing)
+    if roles.needed and not (roles.missing or roles.made or roles.unassignable):
+        draft.say(f"All {roles.needed} roles that the backup names are there.")
     if roles.made:
         draft.say(f"Roles made from the backup's globals first: {', '.join(roles.made)}.")
     if roles.reserved:
@@ -151,23 +122,8 @@ def check_ours(draft: Draft, connection: psycopg.Connection, sessions: Iterable[
         draft.stop(Reason.TARGET_IN_USE, f"A backup or restore is working on {database!r} now: {listed(ours)}.")
 
 
-def tell_left_over(draft: Draft, connection: psycopg.Connection) -> None:
-    """Databases that an earlier restore was building when it was killed."""
-    names = [row[0] for row in connection.execute(_LEFT_OVER).fetchall()]
-    if names:
-        draft.say(
-            f"Left over from restores that were killed, or being built now, to be dropped by hand: {listed(names)}."
-        )
-
-
 def listed(items: Iterable[object], limit: int = _NAMED) -> str:
     """The items, the first few by name and the others counted."""
     texts = [str(each) for each in items]
     more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
     return ", ".join(texts[:limit]) + more
-
-
-def _major(version: str) -> int:
-    digits = version.split(".", 1)[0].split(" ", 1)[0]
-    number = "".join(character for character in digits if character.isdigit())
-    return int(number) if number else 0

@@ -8,6 +8,7 @@ that could stay behind; a failure at any moment leaves the database under its na
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from threading import Event
 from typing import LiteralString
 
@@ -35,7 +36,6 @@ from backup_operator.worker.targets.postgres_survey import (
     listed,
     read_prepared,
     read_sessions,
-    tell_left_over,
 )
 
 _END_INTERVAL_SECONDS = 0.05
@@ -63,9 +63,8 @@ def survey_swap(draft: Draft, site: Site, connection: psycopg.Connection) -> Non
     if facts is None:
         draft.stop(Reason.DATABASE_MISSING, f"The server has no database {site.database!r}: use strategy NewDatabase.")
         return
-    draft.pinned["empty"] = _is_empty(site)
     _tell(draft, site, connection)
-    tell_left_over(draft, connection)
+    draft.pinned["empty"] = _is_empty(site)
     prepared = read_prepared(connection, site.database)
     if prepared:
         draft.stop(Reason.TARGET_IN_USE, f"Prepared transactions hold {site.database!r}: {listed(prepared)}.")
@@ -89,7 +88,6 @@ def _tell(draft: Draft, site: Site, connection: psycopg.Connection) -> None:
     slots = [row[0] for row in connection.execute(_SLOTS, [site.database]).fetchall()]
     if slots:
         draft.say(f"Logical replication slots stay with the old database: {listed(slots)}.")
-    draft.say("Both databases need room on the server's disk, which is not known from here.")
 
 
 def _is_empty(site: Site) -> bool:
@@ -129,10 +127,12 @@ def _facts(site: Site) -> DatabaseFacts:
 def _form(artifacts: Sequence[RestoredArtifact], facts: DatabaseFacts) -> Form:
     """The source's own form where it is recorded, else that of the database whose place is taken."""
     recorded = form_of(main_of(artifacts))
+    if recorded.encoding and recorded.collation:
+        return replace(recorded, tablespace=facts.tablespace)
     return Form(
         encoding=recorded.encoding or facts.encoding,
-        collation=recorded.collation or facts.collation,
-        character_type=recorded.character_type or facts.character_type,
+        collation=facts.collation,
+        character_type=facts.character_type,
         tablespace=facts.tablespace,
     )
 
