@@ -6,14 +6,12 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.telling import FAILED_WITHIN_SECONDS, NOT_STARTED_WITHIN_SECONDS, assert_heals, assert_is_told
 from tests.support import objects
 from tests.support.kubectl import Namespace
-from tests.support.node import Node
 from tests.support.policies import Policy
 from tests.support.polling import wait_until
 from tests.support.servers import Servers
-
-SAID_WITHIN_SECONDS = 150
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,8 @@ class Fault:
     """The same fields, put right."""
     job: Callable[[dict[str, Any]], None] | None = None
     """What is wrong with this one Job only."""
+    within_seconds: float = FAILED_WITHIN_SECONDS
+    """From the start of the run to the condition."""
 
 
 def _with_image(job: dict[str, Any]) -> None:
@@ -97,6 +97,7 @@ FAULTS = [
             "Unschedulable",
             spec={"job": {"nodeSelector": {"no-node-has": "this-label"}}},
             healed_spec={"job": None},
+            within_seconds=NOT_STARTED_WITHIN_SECONDS,
         ),
         id="no node takes the pod",
     ),
@@ -105,12 +106,16 @@ FAULTS = [
             "ClaimMissing",
             spec={"storage": {"claimName": "missing"}},
             healed_spec={"storage": {"claimName": "backups"}},
+            within_seconds=NOT_STARTED_WITHIN_SECONDS,
         ),
         id="missing claim",
     ),
     pytest.param(
         Fault(
-            "ClaimPending", spec={"storage": {"claimName": "never"}}, healed_spec={"storage": {"claimName": "backups"}}
+            "ClaimPending",
+            spec={"storage": {"claimName": "never"}},
+            healed_spec={"storage": {"claimName": "backups"}},
+            within_seconds=NOT_STARTED_WITHIN_SECONDS,
         ),
         id="claim that no one provides",
     ),
@@ -128,48 +133,11 @@ def test_a_failure_is_named_and_heals_with_the_next_good_run(ground: Namespace, 
 
     policy.start("fails", change=fault.job)
 
-    assert_is_told(policy, fault.reason)
+    assert_is_told(policy, fault.reason, within_seconds=fault.within_seconds)
     ground.apply(servers.app_secret())
     ground.delete("job", "fails")
     ground.patch("backuppolicy", "app", {"spec": fault.healed_spec})
     assert_heals(policy)
-
-
-def assert_is_told(policy: Policy, reason: str) -> None:
-    """In the condition, in Ready, in `kubectl get bp`, in status.lastFailedBackup with a hint, and as an Event."""
-    condition = policy.wait_for("LastRunSucceeded", "False", reason, timeout_seconds=SAID_WITHIN_SECONDS)
-    status = policy.status
-    failed = status["lastFailedBackup"]
-    assert failed["reason"] == reason
-    assert failed["message"]
-    assert failed["hint"]
-    assert failed["message"].rstrip(".") in condition["message"]
-    assert policy.conditions["Ready"]["reason"] == reason
-    assert policy.columns["READY"] == "False"
-    assert status.get("backups", []) == [], "nothing half-written is ever listed"
-    wait_until(lambda: event_reasons(policy), lambda told: reason in told, for_what=f"an Event {reason}")
-
-
-def event_reasons(policy: Policy) -> set[str]:
-    """Reasons of the Events about the policy."""
-    selector = f"involvedObject.kind=BackupPolicy,involvedObject.name={policy.name}"
-    lines = policy.namespace.kubectl(
-        "get", "events", f"--field-selector={selector}", "--output=jsonpath={.items[*].reason}"
-    )
-    return set(lines.split())
-
-
-def assert_heals(policy: Policy) -> None:
-    """A good run makes everything true again."""
-    generation = policy.object["metadata"]["generation"]
-    wait_until(
-        lambda: policy.status, lambda seen: seen.get("observedGeneration") == generation, for_what="the new spec"
-    )
-    good = policy.back_up("heals")
-    policy.wait_for("LastRunSucceeded", "True", "Succeeded")
-    policy.wait_for("Ready", "True", "Ready")
-    assert policy.columns["READY"] == "True"
-    assert [line["name"] for line in policy.status["backups"]] == [good["name"]]
 
 
 def test_a_missing_secret_is_named_with_the_command_that_makes_it(namespace: Namespace, servers: Servers):
@@ -225,31 +193,6 @@ def test_a_job_over_its_deadline_is_named_though_its_pod_is_deleted(ground: Name
     assert_heals(policy)
 
 
-def test_a_full_volume_is_named_and_leaves_nothing_listed(ground: Namespace, servers: Servers):
-    node = Node(ground)
-    node.start()
-    volume = f"small-{ground.name[-8:]}"
-    servers.create_database(
-        "large",
-        b"CREATE TABLE noise AS SELECT gen_random_uuid(), gen_random_uuid() AS b FROM generate_series(1, 700000);",
-    )
-    small = objects.claim("small", "16Mi", storageClassName=volume, volumeName=volume)
-    ground.apply(node.mount_small_disk(volume, mebibytes=16), small)
-    try:
-        ground.apply(servers.app_secret(SUPABASE_DB_URL=servers.postgres_url("large")))
-        ground.apply(objects.backup_policy("app", objects.postgres_source(), storage={"claimName": "small"}))
-        policy = Policy(ground, "app")
-
-        policy.start("fails")
-
-        assert_is_told(policy, "StorageFull")
-        ground.apply(servers.app_secret())
-        assert_heals(policy)
-    finally:
-        node.unmount(volume)
-        ground.kubectl("delete", "persistentvolume", volume, "--wait=false")
-
-
 def test_a_store_that_belongs_to_someone_else_is_named(ground: Namespace):
     # a volume's first worker pod gives all of it to the worker's group; what comes later stays as it is
     ground.apply(objects.backup_policy("first", objects.redis_source()))
@@ -291,7 +234,7 @@ def test_a_claim_that_another_pod_holds_alone_is_named_and_the_same_job_goes_on_
 
     policy.start("waits")
 
-    assert_is_told(policy, "ClaimInUse")
+    assert_is_told(policy, "ClaimInUse", within_seconds=NOT_STARTED_WITHIN_SECONDS)
     ground.delete("pod", "holder")
     assert policy.wait_for_job("waits") == "Complete"
     policy.wait_for("Ready", "True", "Ready")

@@ -2,9 +2,11 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from tests.e2e.telling import assert_all_is_well, wait_for_running_pod
 from tests.support import objects
 from tests.support.kubectl import Namespace, create_namespace
 from tests.support.policies import RUN_SECONDS, Policy
@@ -127,6 +129,31 @@ def test_two_runs_at_once_leave_two_good_backups(ground: Namespace, opener):
         assert restored.rows_per_table() == {"public.users": 1000, "public.visits": 500}
 
 
+def test_a_scheduled_run_and_one_by_hand_at_the_same_moment_leave_two_good_backups(ground: Namespace, servers: Servers):
+    ground.apply(servers.app_secret(SUPABASE_DB_URL=servers.postgres_url("meeting")))
+    ground.apply(objects.backup_policy("app", objects.postgres_source(), schedule="* * * * *"))
+    policy = Policy(ground, "app")
+    policy.wait_for_cronjob()
+
+    with servers.a_locked_table("meeting"):
+        # neither run can end before both have begun
+        (fired,) = wait_until(
+            lambda: ground.list("job", BACKUP_JOBS), bool, for_what="the CronJob fires", timeout_seconds=75
+        )
+        policy.start("by-hand")
+        ground.patch("backuppolicy", "app", {"spec": {"schedule": "0 0 1 1 *"}})
+        for job in (fired["metadata"]["name"], "by-hand"):
+            wait_for_running_pod(ground, job)
+
+    assert [owner["kind"] for owner in fired["metadata"]["ownerReferences"]] == ["CronJob"]
+    assert "cronjob.kubernetes.io/instantiate" not in fired["metadata"].get("annotations", {})
+    ended = {policy.wait_for_job(job) for job in (fired["metadata"]["name"], "by-hand")}
+    assert ended == {"Complete"}
+    wait_until(lambda: policy.status, lambda seen: seen.get("backupCount") == 2, for_what="both backups")
+    assert len({line["name"] for line in policy.status["backups"]}) == 2
+    assert_all_is_well(policy)
+
+
 def test_a_deleted_policy_leaves_its_backups_and_a_new_one_knows_them_all(ground: Namespace, opener):
     manifest = objects.backup_policy("app", objects.redis_source())
     ground.apply(manifest)
@@ -188,11 +215,25 @@ def test_drift_is_repaired(ground: Namespace):
     )
     assert repaired["concurrencyPolicy"] == "Forbid"
 
+    ground.kubectl("set", "env", f"cronjob/{name}", "PGOPTIONS=--statement_timeout=1")
+    elsewhere = {"template": {"spec": {"nodeSelector": {"disk": "ssd"}}}}
+    ground.patch("cronjob", name, {"spec": {"jobTemplate": {"spec": elsewhere}}})
+    wait_until(
+        lambda: pod_of(policy.cronjob),
+        lambda spec: "nodeSelector" not in spec and "env" not in spec["containers"][0],
+        for_what="what was added is gone",
+    )
+
     uid = policy.cronjob["metadata"]["uid"]
     ground.delete("cronjob", name)
     wait_until(
         lambda: policy.cronjob, lambda found: found.get("metadata", {}).get("uid", uid) != uid, for_what="a new CronJob"
     )
+
+
+def pod_of(cronjob: dict[str, Any]) -> dict[str, Any]:
+    """The spec of the pods that a CronJob makes."""
+    return dict(cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"])
 
 
 def test_a_second_namespace_has_its_own_policy_of_the_same_name(

@@ -56,7 +56,7 @@ class Node:
 
     def mount_small_disk(self, volume: str, *, mebibytes: int) -> objects.Manifest:
         """A tmpfs on the node, and the PersistentVolume that leads to it."""
-        path = f"{_MOUNTS}/{volume}"
+        path = self.disk_path(volume)
         self.run("mkdir", "-p", path)
         self.run("mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode=0777", "tmpfs", path)
         affinity = {"key": "kubernetes.io/hostname", "operator": "In", "values": [self.name]}
@@ -74,10 +74,14 @@ class Node:
             },
         }
 
+    def disk_path(self, volume: str) -> str:
+        """Where the small disk is mounted on the node."""
+        return f"{_MOUNTS}/{volume}"
+
     def unmount(self, volume: str) -> None:
         """Takes the small disk away, though a pod may still use it."""
-        self.run("umount", "--lazy", f"{_MOUNTS}/{volume}")
-        self.run("rmdir", f"{_MOUNTS}/{volume}")
+        self.run("umount", "--lazy", self.disk_path(volume))
+        self.run("rmdir", self.disk_path(volume))
 
     def keep_the_api_server_down(self, seconds: int) -> None:
         """Kills the API server, and every one that is started in its place, for that time; returns at once."""

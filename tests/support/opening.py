@@ -52,7 +52,8 @@ class Opener:
         """A fresh database with the content of a stored plain dump; the first error ends it."""
         connection = " ".join(objects.POSTGRES)
         psql = f"psql -Xq --output=/dev/null --set=ON_ERROR_STOP=1 {connection} --dbname={database}"
-        self.bash(f"createdb {connection} {database}; {self.decrypt(store, file)} | gunzip | {psql}")
+        unpack = "zstd --decompress" if file.endswith(".zst.gpg") else "gunzip"
+        self.bash(f"createdb {connection} {database}; {self.decrypt(store, file)} | {unpack} | {psql}")
         return self.database(database)
 
     def load_custom(self, store: str, file: str, database: str) -> PostgresDatabase:
