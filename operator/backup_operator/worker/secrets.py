@@ -7,20 +7,26 @@ keeps the quotes that the environment file had around its values: they are taken
 from pathlib import Path
 
 from backup_operator.contract.order import SecretFile
-from backup_operator.worker.errors import SecretMissing
+from backup_operator.vocabulary.reasons import Reason
+from backup_operator.worker.errors import SecretMissing, SourceError
 
 _QUOTES = "\"'"
 
 
-def read_secret(secret: SecretFile) -> tuple[str, tuple[str, ...]]:
+def read_secret(secret: SecretFile, *, if_no_text: Reason = Reason.URL_INVALID) -> tuple[str, tuple[str, ...]]:
     """The secret's text without trailing newlines and enclosing quotes, and warnings that say what was taken off.
 
-    Raises: SecretMissing when the file is missing, unreadable, empty or no text.
+    Raises: SecretMissing when the file is missing, unreadable or empty; SourceError with the reason `if_no_text`.
     """
     try:
         text = secret_path(secret).read_text(encoding="utf-8")
     except UnicodeDecodeError as exc:
-        raise _missing(secret, "is not UTF-8 text") from exc
+        raise SourceError(
+            if_no_text,
+            f"{secret.described} is not UTF-8 text",
+            detail=f"Its byte {exc.start} belongs to no character: a file of another encoding, or no text at all.",
+            hint=secret.command,
+        ) from exc
     except OSError as exc:
         raise _missing(secret, "cannot be read", detail=exc.strerror or "") from exc
     value, warnings = without_enclosing_quotes(text.strip("\r\n"), secret.described)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from backup_operator.contract.order import SecretFile
-from backup_operator.worker.errors import SecretMissing
+from backup_operator.vocabulary.reasons import Reason
+from backup_operator.worker.errors import SecretMissing, SourceError
 from backup_operator.worker.secrets import read_secret
 
 DESCRIBED = "key DB_URL of Secret prod/app"
@@ -44,7 +45,6 @@ def test_read_secret_takes_off_newlines_and_enclosing_quotes(tmp_path, content, 
         pytest.param(b"", f"{DESCRIBED} is empty", id="empty"),
         pytest.param(b'""\n', f"{DESCRIBED} is empty", id="only quotes"),
         pytest.param(b"  \n", f"{DESCRIBED} is empty", id="blank"),
-        pytest.param(b"\xff\xfe", f"{DESCRIBED} is not UTF-8 text", id="binary"),
     ],
 )
 def test_read_secret_refuses_what_holds_nothing(tmp_path, content, message):
@@ -52,6 +52,16 @@ def test_read_secret_refuses_what_holds_nothing(tmp_path, content, message):
         read_secret(secret_holding(tmp_path, content))
 
     assert (caught.value.message, caught.value.hint) == (message, COMMAND)
+
+
+def test_a_secret_that_is_there_and_no_text_is_not_called_missing(tmp_path):
+    with pytest.raises(SourceError) as caught:
+        read_secret(secret_holding(tmp_path, "postgres://jürgen@h/d".encode("latin-1")))
+
+    error = caught.value
+    assert (error.reason, error.message) == (Reason.URL_INVALID, f"{DESCRIBED} is not UTF-8 text")
+    assert "byte 12" in error.detail
+    assert error.hint == COMMAND
 
 
 def test_read_secret_names_a_secret_that_is_not_mounted(tmp_path):

@@ -17,6 +17,7 @@ from backup_operator.worker.sources.redis_wire import CONNECT_SECONDS, ErrorRepl
 
 LEAST_COMMANDS = "+ping +info +replconf +sync"
 _UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+_IN_A_POD = "Look from inside the cluster: kubectl run -it --rm --restart=Never --image=busybox look --"
 _EXPIRED, _NOT_YET_VALID = 10, 9
 _NAME_MISMATCHES = (62, 64)
 """Verification results of OpenSSL. Source: https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/"""
@@ -74,7 +75,7 @@ class Faults:
         place, host = self._url.place, self._url.host
         if isinstance(exc, socket.gaierror):
             return self._fault(
-                Reason.NAME_NOT_RESOLVED, f"the host name {host} is unknown", exc, f"getent hosts {host}"
+                Reason.NAME_NOT_RESOLVED, f"the host name {host} is unknown", exc, f"{_IN_A_POD} nslookup {host}"
             )
         if isinstance(exc, ServerClosed | ConnectionResetError | BrokenPipeError):
             return self._fault(
@@ -90,7 +91,8 @@ class Faults:
                 Reason.CONNECTION_TIMED_OUT, f"{place} did not answer in time during {self._doing}", exc, self._ping()
             )
         if exc.errno in _UNREACHABLE:
-            return self._fault(Reason.NETWORK_UNREACHABLE, f"there is no way to {place}", exc, f"ip route get {host}")
+            knock = f"{_IN_A_POD} nc -zv {host} {self._url.port}"
+            return self._fault(Reason.NETWORK_UNREACHABLE, f"there is no way to {place}", exc, knock)
         return self._fault(
             Reason.CONNECTION_LOST, f"the connection to {place} broke during {self._doing}", exc, self._ping()
         )

@@ -28,7 +28,7 @@ def tls_context(url: RedisUrl, tls: RedisTls) -> ssl.SSLContext | None:
 def _trusting(ca: SecretFile | None) -> ssl.SSLContext:
     if ca is None:
         return ssl.create_default_context()
-    text, _warnings = read_secret(ca)
+    text, _warnings = read_secret(ca, if_no_text=Reason.TLS_FAILED)
     try:
         context = ssl.create_default_context(cadata=text)
     except (ssl.SSLError, ValueError) as exc:

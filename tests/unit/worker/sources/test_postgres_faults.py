@@ -36,6 +36,11 @@ CONNECTIONS = [
     ('could not translate host name "db.example" to address: Name or service not known', Reason.NAME_NOT_RESOLVED),
     (AT + "Connection refused\n\tIs the server running on that host and accepting TCP/IP connections?",
      Reason.CONNECTION_REFUSED),
+    ('connection to server on socket "/run/none/.s.PGSQL.5432" failed: No such file or directory\n\tIs the server '
+     "running locally and accepting connections on that socket?", Reason.URL_INVALID),
+    (AT + "FATAL:  invalid command-line argument for server process: nonsense", Reason.URL_INVALID),
+    (AT + 'FATAL:  unrecognized configuration parameter "no_such_thing"', Reason.URL_INVALID),
+    (AT + 'FATAL:  invalid value for parameter "work_mem": "much"', Reason.URL_INVALID),
     (AT + "Network is unreachable\n\tIs the server running on that host and accepting TCP/IP connections?",
      Reason.NETWORK_UNREACHABLE),
     (AT + "No route to host", Reason.NETWORK_UNREACHABLE),
