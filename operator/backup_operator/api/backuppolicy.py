@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from backup_operator.api.check import Checks
+from backup_operator.api.check import Checks, checks_fit
 from backup_operator.api.job import JobSettings
 from backup_operator.api.meta import (
     CONDITION_LIST,
@@ -18,7 +18,7 @@ from backup_operator.api.meta import (
     SecretKeyRef,
     Time,
 )
-from backup_operator.api.parts import Format, Part, StatusPart
+from backup_operator.api.parts import Format, Part, Rule, StatusPart
 from backup_operator.api.source import Source
 from backup_operator.api.storage import CompressionSettings, Encryption, Retention, Storage
 from backup_operator.vocabulary.reasons import Reason
@@ -98,6 +98,14 @@ class Drill(Part):
 class BackupPolicySpec(Part):
     """What is backed up, when, how, and where to."""
 
+    rules: ClassVar = (
+        Rule(
+            cel="!has(self.checks) || self.checks.all(check,"
+            " has(self.source.postgres) ? !has(check.redis) : !has(check.sql))",
+            message="a check asks what the source is not; write sql for postgres, redis for redis, and http for both",
+            holds=lambda spec: checks_fit(spec.checks, is_postgres=spec.source.postgres is not None),
+        ),
+    )
     source: Source
     """What is backed up: exactly one of postgres and redis."""
     schedule: Schedule

@@ -1,5 +1,6 @@
 """Room `api`: `checks` of a BackupPolicy and of a RestoreRequest. Imported by both models."""
 
+from collections.abc import Iterable
 from typing import Annotated, ClassVar
 
 from pydantic import Field, StrictInt
@@ -73,3 +74,8 @@ class Check(Part):
 
 
 Checks = Annotated[tuple[Check, ...], Field(max_length=50)]
+
+
+def checks_fit(checks: Iterable[Check], *, is_postgres: bool) -> bool:
+    """Whether a server of this kind can answer all of them; http asks an application."""
+    return all(check.redis is None if is_postgres else check.sql is None for check in checks)

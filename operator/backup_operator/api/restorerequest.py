@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from backup_operator.api.check import Checks
+from backup_operator.api.check import Checks, checks_fit
 from backup_operator.api.job import RestoreJobSettings
 from backup_operator.api.meta import Bool, Metadata, ObjectName, Time
 from backup_operator.api.parts import Format, Part, Rule, Transition, exactly_one_of
@@ -81,10 +81,6 @@ def _target_has_a_url(spec: "RestoreRequestSpec") -> bool:
     return spec.origin.store is None or target is None or target.url_secret_ref is not None
 
 
-def _checks_fit(checks: Checks, *, is_postgres: bool) -> bool:
-    return all(check.redis is None if is_postgres else check.sql is None for check in checks)
-
-
 _OVERWRITES = (
     "((has(self.target.postgres) && has(self.target.postgres.strategy)"
     " && self.target.postgres.strategy != 'NewDatabase')"
@@ -136,7 +132,7 @@ class RestoreRequestSpec(Part):
             cel="!has(self.checks) || self.checks.all(check,"
             " has(self.target.postgres) ? !has(check.redis) : !has(check.sql))",
             message="a check asks what the target is not; write sql for postgres, redis for redis, and http for both",
-            holds=lambda spec: _checks_fit(spec.checks or (), is_postgres=spec.target.postgres is not None),
+            holds=lambda spec: checks_fit(spec.checks or (), is_postgres=spec.target.postgres is not None),
         ),
     )
     transitions: ClassVar = (

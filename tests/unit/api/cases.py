@@ -78,7 +78,6 @@ WHOLE = edited(
         "objectives": {"rpo": "25h"},
         "checks": [
             {"name": "users", "sql": "select count(*) from users", "minimum": 1},
-            {"name": "keys", "redis": {"database": 1}, "minimum": 5},
             {"name": "app", "http": {"url": "http://app.prod/health"}},
             {"name": "newest row", "sql": "select max(at) from log", "newestWithin": "1h30m"},
         ],
@@ -292,6 +291,18 @@ POLICIES = (
         {"checks": [{"name": "users", "sql": "select 1"}]},
         "spec.checks[0]",
         "exactly one of minimum, equals and newestWithin",
+    ),
+    _policy("a count of keys in Redis is accepted", {"checks": [{"name": "k", "redis": {}, "minimum": 5}]}, base=REDIS),
+    _policy(
+        "a count of keys in PostgreSQL is refused",
+        {"checks": [{"name": "k", "redis": {}, "minimum": 5}]},
+        "a check asks what the source is not",
+    ),
+    _policy(
+        "a query of Redis is refused",
+        {"checks": [{"name": "q", "sql": "select 1", "minimum": 1}]},
+        "a check asks what the source is not",
+        base=REDIS,
     ),
     _policy(
         "an age of keys is refused",
