@@ -12,6 +12,7 @@ from backup_operator.worker.targets.base import RestoredArtifact
 
 _HEAD_BYTES: Final = 4096
 _USED_MEMORY: Final = b"\x08used-mem"
+_KINDS: Final = (ArtifactKind.REDIS_RDB, ArtifactKind.REDIS_AOF)
 _INTEGERS: Final = {0xC0: 1, 0xC1: 2, 0xC2: 4}
 """Bytes of an integer by the byte before it. Source: https://github.com/redis/redis/blob/7.0/src/rdb.h"""
 
@@ -44,9 +45,28 @@ class Backup:
         return {number: keys for number, keys in counted.items() if number == url.database}
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """What a throw-away server says of the backup once it has loaded it."""
+
+    keys: Mapping[int, int]
+    """Keys by the backup's database."""
+    expired: int
+    """Keys of the backup that expired before they were loaded."""
+    expected: Mapping[int, int]
+    """Keys that are to be written, by the target's database."""
+    data_bytes: int
+    """Memory that those take."""
+    libraries: tuple[str, ...] = ()
+    """Names of the backup's function libraries."""
+    left_out_bytes: int = 0
+    """The end of an append-only file that is cut in the middle of a command."""
+    seconds: float = 0.0
+
+
 def redis_backup(artifacts: Sequence[RestoredArtifact]) -> Backup:
     """The one artifact that a Redis takes, looked into. Raises: TargetError; whatever opening it raises."""
-    fitting = [artifact for artifact in artifacts if artifact.kind is ArtifactKind.REDIS_RDB]
+    fitting = [artifact for artifact in artifacts if artifact.kind in _KINDS]
     if len(fitting) != 1:
         names = ", ".join(artifact.name for artifact in artifacts) or "nothing"
         raise TargetError(

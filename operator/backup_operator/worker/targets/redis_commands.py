@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Final
 
 PIECE_BYTES: Final = 1 << 20
-_PIECES_KEPT: Final = 16
-"""Pieces of the mapped file that stay in memory behind the place that is read."""
+_KEPT_BYTES: Final = 16 * PIECE_BYTES
+"""So much of the mapped file stays in memory behind the place that is read."""
+_WORDS_PLACED: Final = 5
 LARGE_KEY_BYTES: Final = 16 << 20
 """Of a key with more commands than this, only the first so many go into one transaction."""
 _SINCE_7 = {b"XSETID": 3, b"XGROUP": 5}
@@ -23,11 +24,25 @@ _SINCE_7 = {b"XSETID": 3, b"XGROUP": 5}
 
 @dataclass(frozen=True)
 class Command:
-    """One command: its words, and where it is in the file."""
+    """One command: where it is in the file, and where its first words are. A value can be as large as 512 MiB."""
 
-    words: tuple[bytes, ...]
+    content: mmap.mmap | bytes
+    places: tuple[tuple[int, int], ...]
+    """Start and size of the first five words."""
+    count: int
+    """Words in it."""
     start: int
     end: int
+
+    def word(self, number: int) -> bytes:
+        """One of the first five words."""
+        start, size = self.places[number]
+        return self.content[start : start + size]
+
+    @property
+    def name(self) -> bytes:
+        """The first word."""
+        return self.word(0)
 
 
 @dataclass(frozen=True)
@@ -53,29 +68,30 @@ class CommandFile:
 
     def functions(self) -> tuple[bytes, ...]:
         """The code of the function libraries that stand before the keys."""
-        return tuple(command.words[2] for command in self.commands(0, self.body))
+        return tuple(command.word(2) for command in self.commands(0, self.body))
 
     def mentions(self, word: bytes) -> bool:
         """Whether the word is in the file, as a command, an option or a value; found at the speed of the disk."""
-        found = self._content.find(b"$%d\r\n%b\r\n" % (len(word), word))
-        self._forget()
-        return found >= 0
+        wanted = b"$%d\r\n%b\r\n" % (len(word), word)
+        for start in range(0, len(self._content), _KEPT_BYTES):
+            found = self._content.find(wanted, start, start + _KEPT_BYTES + len(wanted))
+            self._forget()
+            if found >= 0:
+                return True
+        return False
 
     def uses(self, name: str) -> bool:
         """Whether a command of this name is in the file."""
         word = name.encode()
-        return self.mentions(word) and any(command.words[0] == word for command in self.commands(0))
+        return self.mentions(word) and any(command.name == word for command in self.commands(0))
 
-    def pieces(self, start: int) -> Iterator[bytes]:
-        """The bytes from `start` on, in pieces of 1 MiB."""
-        for offset in range(start, len(self._content), PIECE_BYTES):
-            yield self._content[offset : offset + PIECE_BYTES]
-            if not offset // PIECE_BYTES % _PIECES_KEPT:
+    def pieces(self, start: int, end: int | None = None) -> Iterator[bytes]:
+        """The bytes from `start` to before `end`, or to the end, in pieces of at most 1 MiB."""
+        stop = len(self._content) if end is None else end
+        for offset in range(start, stop, PIECE_BYTES):
+            yield self._content[offset : min(stop, offset + PIECE_BYTES)]
+            if (offset - start) % _KEPT_BYTES == _KEPT_BYTES - PIECE_BYTES:
                 self._forget()
-
-    def part(self, start: int, end: int) -> bytes:
-        """The bytes from `start` to before `end`."""
-        return self._content[start:end]
 
     def __len__(self) -> int:
         return len(self._content)
@@ -86,18 +102,19 @@ class CommandFile:
         kept_from = start
         while position < stop:
             begin = position
-            if begin - kept_from > _PIECES_KEPT * PIECE_BYTES:
+            if begin - kept_from > _KEPT_BYTES:
                 self._forget()
                 kept_from = begin
             line = content.find(b"\r\n", position)
-            words = []
+            places = []
             count, position = int(content[begin + 1 : line]), line + 2
-            for _ in range(count):
+            for number in range(count):
                 line = content.find(b"\r\n", position)
                 size = int(content[position + 1 : line])
-                words.append(content[line + 2 : line + 2 + size])
+                if number < _WORDS_PLACED:
+                    places.append((line + 2, size))
                 position = line + 4 + size
-            yield Command(tuple(words), begin, position)
+            yield Command(content, tuple(places), count, begin, position)
 
     def key_spans(self) -> Iterator[KeySpan]:
         """The body cut where the key changes; a key of more than 16 MiB of commands is cut more often."""
@@ -105,7 +122,7 @@ class CommandFile:
         begin = end = self.body
         count, goes_on = 0, False
         for command in self.commands(self.body):
-            named = key_of(command.words)
+            named = key_of(command)
             if count and (named != key or command.start - begin >= LARGE_KEY_BYTES):
                 yield KeySpan(key, begin, command.start, count, goes_on)
                 goes_on = named == key and key is not None
@@ -122,16 +139,17 @@ class CommandFile:
 
     def _after_functions(self) -> int:
         for command in self.commands(0):
-            if command.words[0].upper() != b"FUNCTION":
+            if command.name.upper() != b"FUNCTION":
                 return command.start
         return len(self._content)
 
 
-def key_of(words: tuple[bytes, ...]) -> bytes | None:
+def key_of(command: Command) -> bytes | None:
     """The key that a command of an append-only file writes; None for SELECT."""
-    if words[0] == b"SELECT":
+    name = command.name
+    if name == b"SELECT":
         return None
-    return words[2] if words[0] == b"XGROUP" else words[1]
+    return command.word(2 if name == b"XGROUP" else 1)
 
 
 @contextmanager
@@ -148,11 +166,11 @@ def write_for_servers_before_7(commands: CommandFile, path: Path) -> None:
     """The same commands in a file of their own, without what Redis 7.0 added to the commands of streams."""
     with path.open("wb", buffering=PIECE_BYTES) as file:
         for command in commands.commands(0):
-            kept = _SINCE_7.get(command.words[0], len(command.words))
-            words = command.words[:kept]
-            if len(words) == len(command.words):
-                file.write(commands.part(command.start, command.end))
+            kept = _SINCE_7.get(command.name, command.count)
+            if kept >= command.count:
+                file.writelines(commands.pieces(command.start, command.end))
             else:
+                words = [command.word(number) for number in range(kept)]
                 file.write(b"*%d\r\n" % kept + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words))
 
 

@@ -30,16 +30,12 @@ def compare(server: ThrowAwayServer, pipeline: Pipeline, expected: Mapping[int, 
 def _compare_one(server: ThrowAwayServer, pipeline: Pipeline, database: int, keys: int) -> Difference:
     pipeline.call("SELECT", database)
     found = missing = 0
-    absent: list[bytes] = []
     for names in server.key_batches(database):
-        # a key can be named twice, and counts twice
-        if pipeline.call("EXISTS", *names) != len(names):
-            missing_here = _absent(pipeline, names)
-            absent += missing_here
-            found -= len(missing_here)
         found += len(names)
-    if absent:
-        missing = server.still_there(database, absent, _now_ms(pipeline))
+        # a key can be named twice, and counts twice
+        if pipeline.call("EXISTS", *names) != len(names) and (absent := _absent(pipeline, names)):
+            found -= len(absent)
+            missing += server.still_there(absent, _now_ms(pipeline))
     return Difference(missing=missing, expired=max(0, keys - found - missing))
 
 

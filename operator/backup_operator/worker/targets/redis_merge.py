@@ -6,12 +6,13 @@ Replace: the keys of a batch are dropped and written in one transaction.
 Source: https://redis.io/docs/latest/develop/using-commands/transactions/
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from backup_operator.worker.sources.redis_wire import ErrorReply
-from backup_operator.worker.targets.redis_commands import CommandFile, KeySpan
+from backup_operator.worker.targets.redis_commands import PIECE_BYTES, CommandFile, KeySpan
 from backup_operator.worker.targets.redis_pipeline import Pipeline, Reply, encoded
 
 _BATCH_KEYS: Final = 500
@@ -25,9 +26,15 @@ _TRIES_ALONE: Final = 1000
 class Merged:
     """How far a merge has come, in keys that the server acknowledged."""
 
-    written: int = 0
+    by_database: dict[int, int] = field(default_factory=dict)
+    """Keys that were written."""
     replaced: int = 0
     kept: int = 0
+
+    @property
+    def written(self) -> int:
+        """Keys that were written, of all databases."""
+        return sum(self.by_database.values())
 
 
 class Merge:
@@ -38,19 +45,29 @@ class Merge:
         self._commands = commands
         self._keeps_existing = keeps_existing
         self._last_was_written = False
+        self._database = 0
         self.progress = Merged()
 
     def run(self) -> None:
         """Write everything. Raises: ErrorReply, the first; OSError."""
         for batch in self._batches():
             if batch[0].key is None:
-                _require_no_error(self._pipeline.ask([self._bytes(batch[0])], batch[0].count))
+                self._select(batch[0])
             elif batch[0].goes_on:
                 self._go_on(batch[0])
             elif self._keeps_existing:
                 self._write_missing(batch)
             else:
                 self._write_replacing(batch)
+
+    def _select(self, span: KeySpan) -> None:
+        *_, last = self._commands.commands(span.start, span.end)
+        _require_no_error(self._pipeline.ask(self._pieces([span]), span.count))
+        self._database = int(last.word(1))
+
+    def _count_written(self, keys: int) -> None:
+        written = self.progress.by_database
+        written[self._database] = written.get(self._database, 0) + keys
 
     def _batches(self) -> Iterator[list[KeySpan]]:
         """SELECTs and the later parts of large keys alone, other keys by the hundred."""
@@ -82,11 +99,11 @@ class Merge:
         keys = [span.key or b"" for span in batch]
         there = self._watched(keys)
         missing = [span for span, exists in zip(batch, there, strict=True) if not exists]
-        if missing and not self._transaction(b"", missing):
+        if missing and not self._transaction([], missing):
             return False
         if not missing:
             _require_no_error(self._pipeline.ask([encoded("UNWATCH")], 1))
-        self.progress.written += len(missing)
+        self._count_written(len(missing))
         self.progress.kept += len(batch) - len(missing)
         self._last_was_written = not there[-1]
         return True
@@ -102,17 +119,17 @@ class Merge:
         return [bool(reply) for reply in there]
 
     def _write_replacing(self, batch: Sequence[KeySpan]) -> None:
-        dropped = self._transaction(encoded("UNLINK", *(span.key or b"" for span in batch)), batch)
+        dropped = self._transaction([encoded("UNLINK", *(span.key or b"" for span in batch))], batch)
         assert dropped
         self.progress.replaced += dropped[0] if isinstance(dropped[0], int) else 0
-        self.progress.written += len(batch)
+        self._count_written(len(batch))
         self._last_was_written = True
 
-    def _transaction(self, before: bytes, spans: Sequence[KeySpan]) -> list[Reply] | None:
+    def _transaction(self, before: Sequence[bytes], spans: Sequence[KeySpan]) -> list[Reply] | None:
         """The replies of the transaction; None when a watched key was touched. Raises: ErrorReply."""
-        body = before + b"".join(self._bytes(span) for span in spans)
-        queued = bool(before) + sum(span.count for span in spans)
-        begun, *replies = self._pipeline.ask([encoded("MULTI"), body, encoded("EXEC")], queued + 2)
+        queued = len(before) + sum(span.count for span in spans)
+        sent = chain([encoded("MULTI")], before, self._pieces(spans), [encoded("EXEC")])
+        begun, *replies = self._pipeline.ask(sent, queued + 2)
         *queueing, done = replies
         _require_no_error([begun, *queueing, done])
         if done is None:
@@ -123,10 +140,19 @@ class Merge:
 
     def _go_on(self, span: KeySpan) -> None:
         if self._last_was_written:
-            _require_no_error(self._pipeline.ask([self._bytes(span)], span.count))
+            _require_no_error(self._pipeline.ask(self._pieces([span]), span.count))
 
-    def _bytes(self, span: KeySpan) -> bytes:
-        return self._commands.part(span.start, span.end)
+    def _pieces(self, spans: Iterable[KeySpan]) -> Iterator[bytes]:
+        """The bytes of the spans, small ones put together: a value can be larger than what we may keep in memory."""
+        gathered: list[bytes] = []
+        size = 0
+        for piece in chain.from_iterable(self._commands.pieces(span.start, span.end) for span in spans):
+            gathered.append(piece)
+            size += len(piece)
+            if size >= PIECE_BYTES:
+                yield b"".join(gathered)
+                gathered, size = [], 0
+        yield b"".join(gathered)
 
 
 def _require_no_error(replies: Sequence[Reply]) -> None:

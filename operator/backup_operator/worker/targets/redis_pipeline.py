@@ -10,7 +10,7 @@ import secrets
 import select
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -61,7 +61,7 @@ class Pipeline:
         while not errors.tail.endswith(b"$40\r\n%b\r\n" % marker):
             errors.look_at(self._receive())
 
-    def ask(self, pieces: Sequence[Piece], replies: int) -> list[Reply]:
+    def ask(self, pieces: Iterable[Piece], replies: int) -> list[Reply]:
         """Send the pieces and return that many replies; errors among them are returned, not raised."""
         for piece in pieces:
             self._send(piece, self._received.extend)

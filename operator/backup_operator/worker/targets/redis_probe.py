@@ -15,6 +15,29 @@ from backup_operator.worker.targets.redis_pipeline import Pipeline, encoded
 PROBED_KEY: Final = "backup-operator:probe"
 _GLOB_LETTERS: Final = "*?[]\\"
 
+_LOOK: Final = "+ping +info +select +exists +time +multi +exec +discard +client|setname +client|id +client|list"
+_WRITE: Final = "+set +rpush +sadd +zadd +hmset +pexpireat +xadd +xsetid +xgroup +xclaim"
+RESTORE_COMMANDS: Final = {
+    RedisStrategy.FAIL_IF_NOT_EMPTY: f"{_LOOK} {_WRITE}",
+    RedisStrategy.MERGE: f"{_LOOK} {_WRITE} +watch +unwatch +unlink",
+    RedisStrategy.REPLACE: f"{_LOOK} {_WRITE} +flushall +flushdb +scan +unlink",
+}
+"""What ACL SETUSER must grant the URL's user, beside its keys (`~*`), for each strategy.
+
+A safety backup needs `worker.sources.redis_faults.LEAST_COMMANDS` too. The stream commands (`+x…`) are needed for
+backups with streams only.
+"""
+RARE_COMMANDS: Final = {
+    "7.0": "+function|load +function|list +function|flush",
+    "7.4": "+hpexpireat",
+    "8.0": "+vadd",
+}
+"""Further ones for backups that hold function libraries, hash fields that expire, and vector sets, by the version of
+Redis that brought them: an older server refuses to grant what it does not know."""
+
+RARE_NAMES: Final = ("FUNCTION", "HPEXPIREAT", "VADD", "XADD", "XSETID", "XGROUP", "XCLAIM")
+"""Commands that few backups need."""
+
 _DATA_COMMANDS: Final[tuple[tuple[str, ...], ...]] = (
     ("SET", "{key}", "v"),
     ("RPUSH", "{key}", "v"),

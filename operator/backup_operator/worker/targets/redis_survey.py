@@ -8,21 +8,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from backup_operator.contract.restore import RedisTargetOrder
-from backup_operator.vocabulary.choices import ExistingKeys, RedisStrategy
+from backup_operator.vocabulary.choices import RedisStrategy
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import TargetError
-from backup_operator.worker.sources.redis_preflight import keys_by_database, server_facts
+from backup_operator.worker.sources.redis_preflight import keys_by_database
 from backup_operator.worker.sources.redis_url import RedisUrl
-from backup_operator.worker.targets.redis_backup import Backup
+from backup_operator.worker.targets.redis_backup import Backup, Loaded
 from backup_operator.worker.targets.redis_probe import Probed
 from backup_operator.worker.targets.redis_throwaway import UNTOUCHED
 
 _MIB: Final = 1 << 20
-_THROWAWAY_OVERHEAD_BYTES: Final = 96 * _MIB
+THROWAWAY_OVERHEAD_BYTES: Final = 96 * _MIB
 """What worker and an empty redis-server take beside the data."""
-_LOADED_BYTES_PER_SECOND: Final = 40 * _MIB
-_KEYS_PER_SECOND: Final = 150_000
-_MERGED_KEYS_PER_SECOND: Final = 50_000
 _NEWER_COMMANDS: Final = {"FUNCTION": "7.0", "HPEXPIREAT": "7.4", "VADD": "8.0"}
 """Commands that a backup may need and an older server does not know, with the version that brought them."""
 _NEEDED_EVERYWHERE: Final = ("SET", "EXISTS", "RPUSH", "SADD", "ZADD", "HMSET", "PEXPIREAT", "SELECT")
@@ -53,8 +50,8 @@ class Surveyed:
     url: RedisUrl
     info: Mapping[str, str]
     probed: Probed
-    libraries: tuple[str, ...] = ()
-    """Names of its function libraries."""
+    libraries: Mapping[str, bytes] | None = None
+    """Code of its function libraries by name; None where it does not list them."""
     missing_databases: tuple[int, ...] = ()
     """Numbers that the backup needs and the server does not have."""
 
@@ -64,28 +61,35 @@ class Surveyed:
         found = keys_by_database(self.info)
         return {number: keys for number, keys in found.items() if self.url.database in (None, number)}
 
-    def room_bytes(self, *, emptied: bool) -> int | None:
-        """What fits below its maxmemory; None without a limit."""
-        limit = int(self.info.get("maxmemory", "0"))
-        if not limit:
+    @property
+    def limit_bytes(self) -> int | None:
+        """Its maxmemory; None without one."""
+        return int(self.info.get("maxmemory", "0")) or None
+
+    @property
+    def evicts(self) -> str:
+        """The policy by which it drops keys when it is full; empty where it refuses writes instead."""
+        policy = self.info.get("maxmemory_policy", "noeviction")
+        return "" if policy == "noeviction" else policy
+
+    def room_bytes(self, order: RedisTargetOrder) -> int | None:
+        """What fits below its maxmemory once it is cleared, at most; None without a limit."""
+        if self.limit_bytes is None:
             return None
-        used = int(self.info.get("used_memory", "0"))
-        startup = int(self.info.get("used_memory_startup", "0"))
-        return max(0, limit - (startup if emptied else used))
+        cleared = order.strategy is RedisStrategy.REPLACE
+        kept = self.info.get("used_memory_startup", "0") if cleared else self.info.get("used_memory", "0")
+        return max(0, self.limit_bytes - int(kept))
 
 
-def obstacles_of(
-    surveyed: Surveyed, order: RedisTargetOrder, backup: Backup, limit_bytes: int | None
-) -> list[Obstacle]:
-    """Everything that is in the way, the gravest first."""
+def obstacles_of(surveyed: Surveyed, order: RedisTargetOrder, backup: Backup, loaded: Loaded | None) -> list[Obstacle]:
+    """Everything that is in the way, the gravest first; with `loaded`, by what is known exactly."""
     found = [
-        _of_mode(surveyed),
+        of_mode(surveyed),
         _of_role(surveyed),
         _of_content(surveyed, order),
         *_of_permissions(surveyed, order),
         _of_database(surveyed, backup),
-        of_pod_memory(backup, limit_bytes),
-        _of_target_memory(surveyed, order, backup),
+        _of_target_memory(surveyed, order, backup, loaded),
     ]
     return [obstacle for obstacle in found if obstacle is not None]
 
@@ -119,26 +123,8 @@ def described(keys: Mapping[int, int]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def plan_lines(surveyed: Surveyed, order: RedisTargetOrder, backup: Backup, limit_bytes: int | None) -> tuple[str, ...]:
-    """The plan in sentences, in the order in which things happen."""
-    return tuple(
-        line
-        for line in (
-            _backup_line(backup),
-            _target_line(surveyed),
-            _memory_line(backup, limit_bytes),
-            _selection_line(surveyed.url, order, backup),
-            _strategy_line(surveyed, order),
-            _function_line(surveyed.url, order),
-            _write_line(surveyed.url, order, backup),
-            "A network restore of Redis is not atomic: while it runs, readers see a part of the keys. "
-            "Stop the applications that write to this server first.",
-        )
-        if line
-    )
-
-
-def _of_mode(surveyed: Surveyed) -> Obstacle | None:
+def of_mode(surveyed: Surveyed) -> Obstacle | None:
+    """The obstacle that it is no server with data of its own, or that it has not loaded them yet."""
     mode = surveyed.info.get("redis_mode", "standalone")
     place = surveyed.url.place
     if mode == "sentinel":
@@ -234,10 +220,15 @@ def _of_database(surveyed: Surveyed, backup: Backup) -> Obstacle | None:
         )
     if url.database is None or not counted or backup.keys(url):
         return None
+    return not_in_the_backup(url.database, counted)
+
+
+def not_in_the_backup(database: int, held: Mapping[int, int]) -> Obstacle:
+    """The obstacle that the URL's database is not one of those that the backup holds."""
     return Obstacle(
         Reason.TARGET_UNSUITABLE,
-        f"the backup holds no keys in database {url.database}, to which the URL's /{url.database} limits the restore",
-        f"It holds {described(counted)}: write that number into the target's URL, or none for all databases.",
+        f"the backup holds no keys in database {database}, to which the URL's /{database} limits the restore",
+        f"It holds {described(held)}: write that number into the target's URL, or none for all databases.",
     )
 
 
@@ -245,117 +236,43 @@ def of_pod_memory(backup: Backup, limit_bytes: int | None) -> Obstacle | None:
     """The obstacle that the throw-away server would not fit into the pod."""
     if limit_bytes is None or backup.memory_bytes is None:
         return None
-    needed = backup.memory_bytes + _THROWAWAY_OVERHEAD_BYTES
+    needed = backup.memory_bytes + THROWAWAY_OVERHEAD_BYTES
     if needed <= limit_bytes:
         return None
     return Obstacle(
         Reason.TARGET_UNSUITABLE,
-        f"loading the backup takes about {_mib(needed)} of memory, and the pod has {_mib(limit_bytes)}",
-        f"Give the restore's pod a memory limit of at least {_mib(needed)}.",
+        f"loading the backup takes about {mib(needed)} of memory, and the pod has {mib(limit_bytes)}",
+        f"Give the restore's pod a memory limit of at least {mib(needed)}.",
     )
 
 
-def _of_target_memory(surveyed: Surveyed, order: RedisTargetOrder, backup: Backup) -> Obstacle | None:
-    if backup.memory_bytes is None or order.key_pattern or surveyed.url.database is not None:
+def _of_target_memory(
+    surveyed: Surveyed, order: RedisTargetOrder, backup: Backup, loaded: Loaded | None
+) -> Obstacle | None:
+    """The obstacle that the data does not fit below the target's maxmemory."""
+    if loaded is not None:
+        data_bytes = loaded.data_bytes
+    elif backup.memory_bytes is None or order.key_pattern or surveyed.url.database is not None:
         return None
-    # a quarter is allowed for what the source's figure holds beside its data; `apply` knows the data and is exact
-    return full_target(surveyed, order, backup.memory_bytes * 3 // 4)
-
-
-def full_target(surveyed: Surveyed, order: RedisTargetOrder, data_bytes: int) -> Obstacle | None:
-    """The obstacle that this much data does not fit below the target's maxmemory."""
-    room = surveyed.room_bytes(emptied=order.strategy is RedisStrategy.REPLACE and surveyed.url.database is None)
+    else:
+        # a quarter is allowed for what the source's figure holds beside its data
+        data_bytes = backup.memory_bytes * 3 // 4
+    room = surveyed.room_bytes(order)
     if room is None or data_bytes <= room or order.strategy is RedisStrategy.MERGE:
         return None
-    policy = surveyed.info.get("maxmemory_policy", "noeviction")
-    then = "it would refuse the rest" if policy == "noeviction" else f"it would drop keys ({policy})"
+    then = f"it would drop keys ({surveyed.evicts})" if surveyed.evicts else "it would refuse the rest"
     return Obstacle(
         Reason.TARGET_UNSUITABLE,
-        f"the data takes about {_mib(data_bytes)}, and {surveyed.url.place} has room for {_mib(room)}: {then}",
+        f"the data takes about {mib(data_bytes)}, and {surveyed.url.place} has room for {mib(room)}: {then}",
         f"{cli(surveyed.url)} CONFIG SET maxmemory BYTES",
     )
 
 
-def _backup_line(backup: Backup) -> str:
-    artifact = backup.artifact
-    version = artifact.server.get("version")
-    made = f" of {artifact.server.get('product', 'Redis')} {version}" if version else ""
-    backup_is = f"The backup is {artifact.name}, {_mib(artifact.plain_bytes)}{made}"
-    if artifact.keys_per_database is None:
-        return f"{backup_is}; no entry says what keys it holds."
-    return f"{backup_is}: {described(artifact.keys_per_database)}."
+def numbered(count: int, word: str) -> str:
+    """`1 key`, `1,200 keys`."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
-def _target_line(surveyed: Surveyed) -> str:
-    facts, url = server_facts(surveyed.info, surveyed.url), surveyed.url
-    tls = "without TLS" if not url.uses_tls else "over TLS"
-    if url.uses_tls and not url.checks_certificate:
-        tls = "over TLS, whose certificate is not checked"
-    where, holds = "it", described(surveyed.keys)
-    if url.database is not None:
-        where, holds = f"database {url.database} of it", holds.removesuffix(f" in database {url.database}")
-    return f"The target is {facts['product']} {facts['version']} at {url.place}, {tls}; {where} holds {holds}."
-
-
-def _memory_line(backup: Backup, limit_bytes: int | None) -> str:
-    needs = ""
-    if backup.memory_bytes is not None:
-        limit = "" if limit_bytes is None else f" of the {_mib(limit_bytes)} that the pod may use"
-        needs = f", which takes about {_mib(backup.memory_bytes + _THROWAWAY_OVERHEAD_BYTES)}{limit}"
-    return f"The backup is loaded into a throw-away redis-server in the pod{needs}, and its keys are counted there."
-
-
-def _selection_line(url: RedisUrl, order: RedisTargetOrder, backup: Backup) -> str:
-    words = []
-    if backup.moves_to(url):
-        words.append(
-            f"The backup is of database {backup.database} alone, and the URL says /{url.database}: "
-            f"its keys go to database {url.database}."
-        )
-    elif url.database is not None:
-        words.append(f"The URL says /{url.database}: only that database's keys are restored, and no other is touched.")
-    if order.key_pattern:
-        words.append(f"Only keys that match {order.key_pattern} are restored.")
-    return " ".join(words)
-
-
-def _strategy_line(surveyed: Surveyed, order: RedisTargetOrder) -> str:
-    where = "every database" if surveyed.url.database is None else f"database {surveyed.url.database}"
-    if order.strategy is RedisStrategy.FAIL_IF_NOT_EMPTY:
-        return f"FailIfNotEmpty: nothing is overwritten; the restore begins only while {where} is empty."
-    if order.strategy is RedisStrategy.REPLACE:
-        what = f"the keys of {where} that match {order.key_pattern}" if order.key_pattern else f"{where}"
-        return f"Replace: {what} is emptied first ({described(surveyed.keys)} there now), then the backup is written."
-    if order.existing is ExistingKeys.KEEP:
-        return (
-            "Merge, existing keys are kept: a key that is there when its turn comes is left as it is, "
-            "also when an application made it a moment before (WATCH)."
-        )
-    return (
-        "Merge, existing keys are replaced: each key of the backup takes the place of the target's, whole, in one "
-        "transaction (a key of more than 16 MiB: its beginning); other keys stay as they are."
-    )
-
-
-def _function_line(url: RedisUrl, order: RedisTargetOrder) -> str:
-    if url.database is not None or order.key_pattern:
-        return "Function libraries belong to no database and to no key: they are left alone."
-    if order.strategy is RedisStrategy.REPLACE:
-        return "Function libraries of the target are dropped, and those of the backup loaded."
-    if order.strategy is RedisStrategy.MERGE and order.existing is ExistingKeys.REPLACE:
-        return "Function libraries of the backup are loaded, and replace those of the same name."
-    return "Function libraries of the backup are loaded, where the target has none of that name."
-
-
-def _write_line(url: RedisUrl, order: RedisTargetOrder, backup: Backup) -> str:
-    counted = backup.keys(url)
-    if counted is None:
-        return "Then its keys are written as plain commands, and counted in the target."
-    speed = _MERGED_KEYS_PER_SECOND if order.strategy is RedisStrategy.MERGE else _KEYS_PER_SECOND
-    keys = sum(counted.values())
-    seconds = 1 + round(keys / speed + backup.artifact.plain_bytes / _LOADED_BYTES_PER_SECOND)
-    return f"Then {keys:,} keys are written as plain commands and counted; all of it takes about {seconds} s."
-
-
-def _mib(size_bytes: int) -> str:
+def mib(size_bytes: int) -> str:
+    """`1,024.0 MiB`."""
     return f"{size_bytes / _MIB:,.1f} MiB"

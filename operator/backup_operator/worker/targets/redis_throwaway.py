@@ -16,13 +16,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from backup_operator.vocabulary.choices import ArtifactKind
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import TargetError
 from backup_operator.worker.process import Program
 from backup_operator.worker.sources.redis_preflight import keys_by_database
 from backup_operator.worker.sources.redis_wire import ErrorReply, ServerClosed
 from backup_operator.worker.targets.base import RestoredArtifact
-from backup_operator.worker.targets.redis_pipeline import Pipeline
+from backup_operator.worker.targets.redis_pipeline import Pipeline, Reply, encoded
 
 UNTOUCHED: Final = "Nothing was written to the target."
 DATABASES_WHEN_UNKNOWN: Final = 4096
@@ -36,7 +37,7 @@ logfile log
 save ""
 appendonly {appendonly}
 aof-use-rdb-preamble no
-aof-load-truncated no
+aof-load-truncated {truncated}
 databases {databases}
 oom-score-adj absolute
 oom-score-adj-values 500 500 500
@@ -48,6 +49,16 @@ _POLL_SECONDS: Final = 0.01
 _SILENCE_SECONDS: Final = 3600.0
 _LOG_BYTES: Final = 16 * 1024
 _EMPTY_KEYS: Final = re.compile(r"empty keys skipped: (\d+)")
+_NEWER_SERVER: Final = "Take a backup image whose redis-server is at least as new as the server that was backed up."
+_LOOK_AT_IT: Final = "Restore another backup; redis-check-rdb or redis-check-aof shows where the file breaks."
+_COMPLAINTS: Final = (
+    ("No space left", Reason.STORAGE_FULL, "Give the restore's pod a larger scratch volume."),
+    ("RDB format version", Reason.MODULE_DATA_UNSUPPORTED, _NEWER_SERVER),
+    ("module", Reason.MODULE_DATA_UNSUPPORTED, "A restore over the network knows no modules; restore it by hand."),
+    ("Unknown RDB encoding type", Reason.MODULE_DATA_UNSUPPORTED, _NEWER_SERVER),
+    ("Unknown command", Reason.MODULE_DATA_UNSUPPORTED, _NEWER_SERVER),
+)
+"""Of what redis-server says when it cannot load a file: a sign, the reason, and what helps."""
 
 _MOVE_MATCHING: Final = """
 redis.call('SELECT', ARGV[1])
@@ -70,6 +81,12 @@ class ThrowAwayServer:
         self._databases = DATABASES_WHEN_UNKNOWN if highest_database is None else highest_database + 2
         self.spare_database = self._databases - 1
         self.directory = Path(tempfile.mkdtemp(prefix="restore-", dir=scratch))
+        self.left_out_bytes = 0
+        """The end of an append-only file that no entry describes, from the command on that is cut in the middle.
+
+        A transaction that the command belongs to is not loaded either.
+        """
+        self._received_bytes = 0
         self._program: Program | None = None
         self._pipeline: Pipeline | None = None
 
@@ -79,7 +96,12 @@ class ThrowAwayServer:
         Raises: TargetError; whatever reading the artifact raises.
         """
         is_aof = self._receive(artifact)
-        settings = _SETTINGS.format(appendonly="yes" if is_aof else "no", databases=self._databases)
+        settings = _SETTINGS.format(
+            appendonly="yes" if is_aof else "no",
+            # a copy of a running server's file ends anywhere; of one that an entry describes we know that it is whole
+            truncated="yes" if artifact.keys_per_database is None else "no",
+            databases=self._databases,
+        )
         (self.directory / "conf").write_text(settings)
         try:
             self._program = Program(
@@ -93,7 +115,10 @@ class ThrowAwayServer:
                 Reason.INTERNAL_ERROR, f"{self._redis_server} cannot be started", detail=f"{exc.strerror}. {UNTOUCHED}"
             ) from exc
         self._pipeline = self._connect(self._program)
-        for plaintext in (self.directory / "dump.rdb", self.directory / "appendonlydir" / _AOF_NAME):
+        if is_aof:
+            # the server cuts the file back to what it could load
+            self.left_out_bytes = self._received_bytes - self._append_only_file.stat().st_size
+        for plaintext in (self.directory / "dump.rdb", self._append_only_file):
             plaintext.unlink(missing_ok=True)
 
     def fields(self, section: str) -> Mapping[str, str]:
@@ -135,10 +160,12 @@ class ThrowAwayServer:
         for database in self.keys():
             self._call("EVAL", _MOVE_MATCHING, 0, database, self.spare_database, pattern)
 
-    def still_there(self, database: int, keys: Sequence[bytes], at_ms: int) -> int:
-        """How many of these keys do not expire before that time, in milliseconds since 1970."""
-        self._call("SELECT", database)
-        times = [self._call("PEXPIRETIME", key) for key in keys]
+    def still_there(self, keys: Sequence[bytes], at_ms: int) -> int:
+        """How many of these keys do not expire before that time, in milliseconds since 1970.
+
+        They are of the database that `key_batches` goes through.
+        """
+        times = self._ask([encoded("PEXPIRETIME", key) for key in keys])
         return sum(time_ms == -1 or (isinstance(time_ms, int) and time_ms > at_ms) for time_ms in times)
 
     def key_batches(self, database: int) -> Iterator[list[bytes]]:
@@ -189,23 +216,27 @@ class ThrowAwayServer:
         """Write the plaintext to where the server looks for it; returns whether it is an append-only file."""
         path = self.directory / "plaintext"
         try:
-            with artifact.open() as chunks, path.open("xb", buffering=0) as file:
-                for chunk in chunks:
-                    file.write(chunk)
+            with artifact.open() as chunks, path.open("xb") as file:
+                file.writelines(chunks)
         except OSError as exc:
             if exc.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
             raise _no_room(artifact, exc) from exc
         with path.open("rb") as file:
-            is_aof = _begins_like_an_aof(file.read(1024))
+            is_aof = artifact.kind is ArtifactKind.REDIS_AOF or _begins_like_an_aof(file.read(1024))
+        self._received_bytes = path.stat().st_size
         if not is_aof:
             path.rename(self.directory / "dump.rdb")
             return False
         (self.directory / "appendonlydir").mkdir(mode=0o700)
-        path.rename(self.directory / "appendonlydir" / _AOF_NAME)
+        path.rename(self._append_only_file)
         manifest = self.directory / "appendonlydir" / "appendonly.aof.manifest"
         manifest.write_text(f"file {_AOF_NAME} seq 1 type b\n")
         return True
+
+    @property
+    def _append_only_file(self) -> Path:
+        return self.directory / "appendonlydir" / _AOF_NAME
 
     def _connect(self, program: Program) -> Pipeline:
         """A connection to the server once it has loaded everything. Raises: TargetError when it ended instead."""
@@ -233,13 +264,18 @@ class ThrowAwayServer:
         return pipeline
 
     def _call(self, *words: str | bytes | int) -> object:
+        reply = self._ask([encoded(*words)])[0]
+        if isinstance(reply, ErrorReply):
+            raise self._failed(f"answered to {words[0]!s}: {reply}") from reply
+        return reply
+
+    def _ask(self, commands: Sequence[bytes]) -> list[Reply]:
+        """The replies to the commands, errors among them. Raises: TargetError when the server is gone."""
         assert self._pipeline is not None
         try:
-            return self._pipeline.call(*words)
+            return self._pipeline.ask([b"".join(commands)], len(commands))
         except (ServerClosed, ConnectionError) as exc:
-            raise self._failed(f"ended during {words[0]!s}", self._program) from exc
-        except ErrorReply as exc:
-            raise self._failed(f"answered to {words[0]!s}: {exc}") from exc
+            raise self._failed("ended before its work was done", self._program) from exc
 
     def _failed(self, what: str, program: Program | None = None) -> TargetError:
         said = self._last_words()
@@ -305,14 +341,8 @@ def _no_room(artifact: RestoredArtifact, exc: OSError) -> TargetError:
 
 
 def _reason_of(said: str) -> Reason:
-    if "No space left" in said:
-        return Reason.STORAGE_FULL
-    if "RDB format version" in said or "module" in said.lower() or "type" in said:
-        return Reason.MODULE_DATA_UNSUPPORTED
-    return Reason.RESTORE_FAILED
+    return next((reason for sign, reason, _ in _COMPLAINTS if sign in said), Reason.RESTORE_FAILED)
 
 
 def _hint_of(said: str) -> str:
-    if "No space left" in said:
-        return "Give the restore's pod a larger scratch volume."
-    return "Take a backup image whose redis-server is at least as new as the server that was backed up."
+    return next((hint for sign, _, hint in _COMPLAINTS if sign in said), _LOOK_AT_IT)

@@ -3,7 +3,8 @@
 Whatever stops it in the middle becomes one error that says how many keys were written.
 """
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -16,11 +17,19 @@ from backup_operator.worker.sources.redis_url import RedisUrl
 from backup_operator.worker.sources.redis_wire import ErrorReply, NotRedis
 from backup_operator.worker.targets.redis_commands import CommandFile, library_name
 from backup_operator.worker.targets.redis_merge import Merge, Merged
-from backup_operator.worker.targets.redis_pipeline import Pipeline, Reply, encoded
-from backup_operator.worker.targets.redis_survey import Obstacle, cli
+from backup_operator.worker.targets.redis_pipeline import Pipeline, encoded
+from backup_operator.worker.targets.redis_survey import Obstacle, cli, described
 
 _CONNECTION_NAME = b"backup-operator-restore"
-_SAFETY_HINT = "Apply the RestoreRequest of status.safetyBackup: it brings back what the target held before."
+_WITH_SAFETY = (
+    "Restore the safety backup with strategy Replace: it brings back what the target held before. "
+    "The one manifest for it is in status.undo."
+)
+_WITHOUT_SAFETY = (
+    "No safety backup was made: what was dropped or overwritten is in no backup of this restore. "
+    "Restore again with strategy Replace."
+)
+_POLL_SECONDS = 0.05
 
 
 @dataclass
@@ -34,9 +43,15 @@ class Writing:
     """Keys that are to be written."""
     libraries: tuple[bytes, ...] = ()
     """Code of the function libraries that are to be loaded."""
+    has_safety_backup: bool = True
+    evicted_before: int = 0
+    """Keys that the server had evicted before, since it started."""
     merged: Merged = field(default_factory=Merged)
     sent_bytes: int = 0
+    clearing: bool = False
+    """Whether dropping what the target held has begun."""
     cleared: bool = False
+    """Whether it has ended."""
 
     @property
     def merges(self) -> bool:
@@ -45,7 +60,7 @@ class Writing:
 
     def clear(self, pipeline: Pipeline, databases: tuple[int, ...], *, flushes_functions: bool) -> None:
         """Drop what Replace replaces: the database of the URL, else all; with a pattern only the keys that match it."""
-        self.cleared = True
+        self.clearing = True
         if self.order.key_pattern:
             for database in databases:
                 pipeline.call("SELECT", database)
@@ -57,6 +72,8 @@ class Writing:
             pipeline.call("FLUSHDB", "ASYNC")
         if flushes_functions:
             pipeline.call("FUNCTION", "FLUSH", "ASYNC")
+        _wait_until_freed(pipeline)
+        self.cleared = True
 
     def write(self, pipeline: Pipeline) -> None:
         """Load the function libraries, then write the keys. Raises: ErrorReply, NotRedis, OSError."""
@@ -74,7 +91,7 @@ class Writing:
         self.sent_bytes += size_bytes
 
     @contextmanager
-    def told(self, pipeline: Pipeline, count: Callable[[], int | None]) -> Iterator[None]:
+    def told(self, pipeline: Pipeline, count: Callable[[], Mapping[int, int] | None]) -> Iterator[None]:
         """Turns what stops the writing into a TargetError; `count` asks the target for its keys, None: it is gone."""
         try:
             yield
@@ -91,61 +108,60 @@ class Writing:
             exc.hint = self.undo()
             raise
 
-    def _stopped(self, message: str, said: str, count: Callable[[], int | None]) -> TargetError:
+    def _stopped(self, message: str, said: str, count: Callable[[], Mapping[int, int] | None]) -> TargetError:
         state = self.state(count())
         return TargetError(Reason.RESTORE_FAILED, f"{message}: {state}", detail=f"{said}.", hint=self.undo())
 
-    def state(self, found: int | None) -> str:
-        """In one sentence, what the target holds now; `found` are its keys."""
+    def state(self, found: Mapping[int, int] | None) -> str:
+        """In one sentence, what the target holds now; `found` are its keys by database."""
         if self.merges:
-            merged = self.merged
-            what = f"{merged.replaced:,} replaced" if self.order.existing is ExistingKeys.REPLACE else ""
-            what = what or f"{merged.kept:,} kept as they were"
-            return f"{merged.written:,} of {self.keys:,} keys were written for sure, {what}; the rest was not reached"
+            return self._merged_state()
+        if self.order.strategy is RedisStrategy.REPLACE and not self.cleared:
+            before = "was being dropped" if self.clearing else "is still there"
+            holds = "it cannot be asked what it holds now" if found is None else f"it holds {described(found)} now"
+            return f"nothing of the backup was written; what it held before {before}, and {holds}"
         before = "what it held before was dropped" if self.cleared else "it was empty before"
         if self.order.key_pattern and self.cleared:
-            before = "those that matched before were dropped, at least in part"
+            before = "those that matched before were dropped"
         if found is None:
             part = 100 * self.sent_bytes // max(1, len(self.commands) - self.commands.body)
             return f"at most {part} % of {self.keys:,} keys were written ({before}), and it cannot be asked how many"
+        there, by_database = f"{sum(found.values()):,}", _by_database(found)
         if self.order.key_pattern:
-            return f"it holds {found:,} keys now, some of {self.keys:,} written ones among them; {before}"
-        return f"{found:,} of {self.keys:,} keys were written; {before}"
+            return f"it holds {there} keys now{by_database}, some of {self.keys:,} written ones among them; {before}"
+        return f"{there} of {self.keys:,} keys were written{by_database}; {before}"
+
+    def _merged_state(self) -> str:
+        merged = self.merged
+        what = f"{merged.replaced:,} replaced" if self.order.existing is ExistingKeys.REPLACE else ""
+        what = what or f"{merged.kept:,} kept as they were"
+        written = f"{merged.written:,} of {self.keys:,} keys were written for sure{_by_database(merged.by_database)}"
+        return f"{written}, {what}; the rest was not reached"
 
     def undo(self) -> str:
         """What brings the target back to where it was."""
+        if self.order.strategy is RedisStrategy.FAIL_IF_NOT_EMPTY:
+            return f"It was empty before; this empties it again: {' && '.join(self.undo_commands())}"
+        return _WITH_SAFETY if self.has_safety_backup else _WITHOUT_SAFETY
+
+    def undo_commands(self) -> tuple[str, ...]:
+        """The commands that empty again what was empty before; none where it held something."""
         if self.order.strategy is not RedisStrategy.FAIL_IF_NOT_EMPTY:
-            return _SAFETY_HINT
-        return f"It was empty before; this empties it again: {undo_command(self.url)}"
+            return ()
+        loaded = [f"{cli(self.url)} FUNCTION DELETE {library_name(code)}" for code in self.libraries]
+        return (f"{cli(self.url)} {'FLUSHALL' if self.url.database is None else 'FLUSHDB'}", *loaded)
+
+    def evicted(self, pipeline: Pipeline) -> int:
+        """Keys that the server has evicted since the writing began, to stay below its maxmemory."""
+        return int(info_of(pipeline, "stats").get("evicted_keys", "0")) - self.evicted_before
 
 
-def undo_command(url: RedisUrl) -> str:
-    """The command that empties what was empty before."""
-    return f"{cli(url)} {'FLUSHALL' if url.database is None else 'FLUSHDB'}"
-
-
-def libraries_to_load(
-    commands: CommandFile, pipeline: Pipeline, url: RedisUrl, order: RedisTargetOrder
-) -> tuple[bytes, ...]:
-    """Code of the libraries that the target does not have already. Raises: TargetError where one is in the way."""
-    wanted = commands.functions()
-    if not wanted or url.database is not None or order.key_pattern:
-        return ()
-    if order.strategy is RedisStrategy.REPLACE or (
-        order.strategy is RedisStrategy.MERGE and order.existing is ExistingKeys.REPLACE
-    ):
-        _target_libraries(pipeline, url)
-        return wanted
-    there = _target_libraries(pipeline, url)
-    missing = tuple(code for code in wanted if library_name(code) not in there)
-    different = [library_name(code) for code in wanted if there.get(library_name(code), code) != code]
-    if different and order.strategy is RedisStrategy.FAIL_IF_NOT_EMPTY:
-        raise Obstacle(
-            Reason.TARGET_NOT_EMPTY,
-            f"{url.place} holds other function libraries of the same name: {', '.join(different)}",
-            f"{cli(url)} FUNCTION DELETE {different[0]}",
-        ).error()
-    return missing
+def _by_database(keys: Mapping[int, int]) -> str:
+    """` (300 in database 0 and 45 in database 3)` where there are several."""
+    if len(keys) < 2:
+        return ""
+    *others, last = (f"{count:,} in database {number}" for number, count in sorted(keys.items()))
+    return f" ({', '.join(others)} and {last})"
 
 
 def require_alone(pipeline: Pipeline, url: RedisUrl) -> None:
@@ -168,28 +184,6 @@ def require_alone(pipeline: Pipeline, url: RedisUrl) -> None:
         ).error()
 
 
-def _target_libraries(pipeline: Pipeline, url: RedisUrl) -> dict[str, bytes]:
-    """Code by name. Raises: TargetError when the server knows no functions or does not let them be listed."""
-    listed = pipeline.ask([encoded("FUNCTION", "LIST", "WITHCODE")], 1)[0]
-    if isinstance(listed, list):
-        return dict(_library(entry) for entry in listed)
-    raise Obstacle(
-        Reason.TARGET_UNSUITABLE,
-        f"the backup holds function libraries, and {url.place} cannot list its own: {listed!s}",
-        'Redis knows them from 7.0 on. A keyPattern of "*" restores the keys alone.',
-    ).error()
-
-
-def _library(entry: Reply) -> tuple[str, bytes]:
-    assert isinstance(entry, list)
-    names = [word.decode(errors="replace") if isinstance(word, bytes) else "" for word in entry[::2]]
-    fields = dict(zip(names, entry[1::2], strict=True))
-    name, code = fields["library_name"], fields["library_code"]
-    assert isinstance(name, bytes)
-    assert isinstance(code, bytes)
-    return name.decode(errors="replace"), code
-
-
 def _unlink_matching(pipeline: Pipeline, pattern: str) -> None:
     cursor = b"0"
     while True:
@@ -205,10 +199,25 @@ def _unlink_matching(pipeline: Pipeline, pattern: str) -> None:
         cursor = next_cursor
 
 
+def _wait_until_freed(pipeline: Pipeline) -> None:
+    """A flushed database is freed beside; until it is, a server near its maxmemory refuses or evicts what we write."""
+    while True:
+        memory = info_of(pipeline, "memory")
+        if memory.get("maxmemory", "0") == "0" or memory.get("lazyfree_pending_objects", "0") == "0":
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def info_of(pipeline: Pipeline, *section: str) -> dict[str, str]:
+    """The fields of INFO, or of a section of it. Raises: ErrorReply, OSError."""
+    text = pipeline.call("INFO", *section)
+    assert isinstance(text, bytes)
+    lines = text.decode(errors="replace").splitlines()
+    fields = (line.partition(":") for line in lines if ":" in line and not line.startswith("#"))
+    return {name: value for name, _, value in fields}
+
+
 def keys_of(pipeline: Pipeline, url: RedisUrl) -> dict[int, int]:
     """The target's keys by database, of those that the URL lets in. Raises: ErrorReply, OSError."""
-    text = pipeline.call("INFO", "keyspace")
-    assert isinstance(text, bytes)
-    pairs = (line.partition(":") for line in text.decode(errors="replace").splitlines() if ":" in line)
-    found = keys_by_database({name: value for name, _, value in pairs})
+    found = keys_by_database(info_of(pipeline, "keyspace"))
     return {number: keys for number, keys in found.items() if url.database in (None, number)}

@@ -1,20 +1,25 @@
 """Room `tests.integration.targets.redis`: makes backups of real servers and restores them with the target tested."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 
 from backup_operator.contract.order import RedisTls
 from backup_operator.contract.restore import RedisTargetOrder
 from backup_operator.vocabulary.choices import ArtifactKind
+from backup_operator.worker.errors import TargetError
 from backup_operator.worker.sources.redis import RedisSource
 from backup_operator.worker.targets.base import Applied, RestoredArtifact
 from backup_operator.worker.targets.redis import RedisTarget
 from tests.integration.redis.dumping import inspect, secret, source
 from tests.support.redis_server import RedisServer
+
+KEYS = 20_000
+"""Of the fixture `plain`."""
 
 
 def backup_of(directory: Path, url: str, tls: RedisTls | None = None) -> RestoredArtifact:
@@ -34,6 +39,7 @@ def artifact(
     server: Mapping[str, object] | None = None,
     *,
     name: str = "redis_20260102_030405.rdb.gz.gpg",
+    kind: ArtifactKind = ArtifactKind.REDIS_RDB,
     breaks_with: Exception | None = None,
 ) -> RestoredArtifact:
     """An artifact of this plaintext; with `breaks_with`, reading it ends with that error."""
@@ -49,7 +55,7 @@ def artifact(
             raise breaks_with
 
     return RestoredArtifact(
-        kind=ArtifactKind.REDIS_RDB,
+        kind=kind,
         name=name,
         plain_bytes=len(plaintext),
         open=lambda: _as_context(opened()),
@@ -63,24 +69,53 @@ def _as_context(opened: AbstractContextManager[Iterator[bytes]]) -> AbstractCont
 
 
 def target(
-    directory: Path, url: str, *, confirm: str = "", memory_limit_bytes: int | None = None, **order: Any
+    directory: Path,
+    url: str,
+    *,
+    confirm: str = "",
+    memory_limit_bytes: int | None = None,
+    redis_server: str = "redis-server",
+    has_safety_backup: bool = True,
+    **order: Any,
 ) -> RedisTarget:
     """A target for the URL, as the worker makes it from an order; `order` are further fields of it."""
     scratch = directory / "scratch"
     scratch.mkdir(exist_ok=True)
-    asked = RedisTargetOrder(url=secret(directory, "TARGET_URL", url), **order)
-    return RedisTarget(asked, scratch=scratch, confirm=confirm, memory_limit_bytes=memory_limit_bytes)
+    return RedisTarget(
+        RedisTargetOrder(url=secret(directory, "TARGET_URL", url), **order),
+        scratch=scratch,
+        confirm=confirm,
+        memory_limit_bytes=memory_limit_bytes,
+        redis_server=redis_server,
+        has_safety_backup=has_safety_backup,
+    )
 
 
 def restore(directory: Path, url: str, backup: RestoredArtifact, *, confirm: str = "", **order: Any) -> Applied:
     """Survey without an obstacle, then apply."""
     into = target(directory, url, confirm=confirm, **order)
-    plan = into.survey([backup])
-    assert plan.obstacles == ()
     try:
+        assert into.survey([backup]).obstacles == ()
         return into.apply([backup], lambda _: None)
     finally:
         into.close()
+
+
+def refused(
+    directory: Path,
+    url: str,
+    backup: RestoredArtifact,
+    step: Callable[[str], None] = lambda _: None,
+    **asked: Any,
+) -> TargetError:
+    """The error with which `apply` ends; nothing is left behind then. `asked` is as for `target`."""
+    into = target(directory, url, **asked)
+    with pytest.raises(TargetError) as caught:
+        into.apply([backup], step)
+    into.close()
+    assert left_behind(directory) == []
+    assert not caught.value.retryable
+    return caught.value
 
 
 def left_behind(directory: Path) -> list[str]:

@@ -37,7 +37,7 @@ def test_every_type_value_database_time_to_live_and_function_comes_back(tmp_path
     with empty.client() as copy, filled.client() as original:
         assert copy.function_list(withcode=True) == original.function_list(withcode=True)
     assert applied.counts == {f"db{number}": keys for number, keys in (backup.keys_per_database or {}).items()}
-    assert steps == ["load", "prepare", "write", "count"]
+    assert steps == ["look", "write", "count"]
     assert left_behind(tmp_path) == []
 
 
@@ -60,15 +60,15 @@ def test_a_backup_with_functions_is_refused_by_a_server_that_is_too_old_for_them
     backup = backup_of(tmp_path, filled.url())
 
     with RedisServer(version="redis-6.2") as server:
+        into = target(tmp_path, server.url())
+        obstacles = into.survey([backup]).obstacles
         with pytest.raises(TargetError) as caught:
-            restore(tmp_path, server.url(), backup)
+            into.apply([backup], lambda _: None)
         left = contents(server)
 
-    assert caught.value.reason is Reason.TARGET_UNSUITABLE
-    assert (
-        caught.value.message
-        == f"the backup needs FUNCTION, which Redis has from 7.0 on, and {place(server)} does not know it"
-    )
+    words = f"the backup needs FUNCTION, which Redis has from 7.0 on, and {place(server)} does not know it"
+    assert obstacles == (f"{words}. Restore into a newer server.",)
+    assert (caught.value.reason, caught.value.message) == (Reason.TARGET_UNSUITABLE, words)
     assert left == {}
     assert left_behind(tmp_path) == []
 

@@ -4,15 +4,12 @@ from contextlib import nullcontext
 
 import pytest
 
-from backup_operator.contract.order import SecretFile
-from backup_operator.contract.restore import RedisTargetOrder
-from backup_operator.vocabulary.choices import ArtifactKind, ExistingKeys, RedisStrategy
+from backup_operator.vocabulary.choices import ArtifactKind, RedisStrategy
 from backup_operator.worker.errors import TargetError
 from backup_operator.worker.sources.redis_url import RedisUrl
 from backup_operator.worker.targets.base import RestoredArtifact
 from backup_operator.worker.targets.redis_backup import memory_in, redis_backup
-from backup_operator.worker.targets.redis_probe import Probed
-from backup_operator.worker.targets.redis_survey import Surveyed, described, overwritten, plan_lines
+from backup_operator.worker.targets.redis_survey import described, overwritten
 
 MIB = 1 << 20
 HEAD = b"REDIS0011\xfa\x09redis-ver\x067.0.15\xfa\x08used-mem\xc2\x00\x00\x10\x00\xfa\x08aof-base\xc0\x00"
@@ -27,6 +24,10 @@ def stored(kind=ArtifactKind.REDIS_RDB, server=None, keys=None, head=HEAD) -> Re
         keys_per_database=keys,
         server=server or {},
     )
+
+
+def test_an_append_only_file_of_the_old_scripts_is_taken_too():
+    assert redis_backup([stored(kind=ArtifactKind.REDIS_AOF, head=b"*2\r\n")]).memory_bytes is None
 
 
 @pytest.mark.parametrize(
@@ -99,33 +100,3 @@ def test_keys_are_said_by_database(keys, words):
 )
 def test_what_confirm_must_say_names_host_and_database_without_port(strategy, number, words):
     assert overwritten(RedisUrl("cache.example", 7000, uses_tls=True, database=number), strategy) == words
-
-
-def test_a_plan_reads_like_a_page():
-    url = RedisUrl("cache", 6379, uses_tls=True, database=4)
-    surveyed = Surveyed(url, {"redis_version": "7.2.4", "db4": "keys=3,expires=0", "db0": "keys=9,expires=0"}, Probed())
-    order = RedisTargetOrder(
-        url=SecretFile(path="/secrets/url", described="key REDIS_URL of Secret prod/app"),
-        strategy=RedisStrategy.MERGE,
-        existing=ExistingKeys.REPLACE,
-        key_pattern="user:*",
-    )
-    backup = redis_backup(
-        [stored(server={"database": "all", "product": "Redis", "version": "8.0.2"}, keys={0: 5, 4: 200_000})]
-    )
-
-    assert plan_lines(surveyed, order, backup, 512 * MIB) == (
-        "The backup is redis_20260102_030405.rdb.gz.gpg, 40.0 MiB of Redis 8.0.2: "
-        "5 keys in database 0 and 200,000 in database 4.",
-        "The target is Redis 7.2.4 at cache:6379, over TLS; database 4 of it holds 3 keys.",
-        "The backup is loaded into a throw-away redis-server in the pod, which takes about 97.0 MiB of the 512.0 MiB "
-        "that the pod may use, and its keys are counted there.",
-        "The URL says /4: only that database's keys are restored, and no other is touched. "
-        "Only keys that match user:* are restored.",
-        "Merge, existing keys are replaced: each key of the backup takes the place of the target's, whole, in one "
-        "transaction (a key of more than 16 MiB: its beginning); other keys stay as they are.",
-        "Function libraries belong to no database and to no key: they are left alone.",
-        "Then 200,000 keys are written as plain commands and counted; all of it takes about 6 s.",
-        "A network restore of Redis is not atomic: while it runs, readers see a part of the keys. "
-        "Stop the applications that write to this server first.",
-    )
