@@ -51,6 +51,8 @@ class PostgresOrder(Letter):
     """Dump one PostgreSQL database."""
 
     url: SecretFile
+    database: str = ""
+    """Another one of the same server; empty: the URL's."""
     format: DumpFormat = DumpFormat.PLAIN
     globals: bool = False
     schemas: NameFilter = NameFilter()

@@ -63,7 +63,7 @@ def back_up(order: BackupOrder, workplace: Workplace) -> Report:
     """Do the order and say how it went; a failure that the worker knows is in the report, not raised."""
     account = Account("Backup", workplace.now())
     try:
-        keys = keys_for_writing(order.passphrase)
+        keys = keys_for_writing(order.passphrase, order.previous_passphrases)
         account.warnings += keys.warnings
         mount, path = Path(order.store.mount), order.store.path
         with open_store(mount, path, described=order.store.described, create=True) as store:

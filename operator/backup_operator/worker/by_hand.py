@@ -20,18 +20,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from backup_operator.contract.exits import Exit
-from backup_operator.contract.order import SecretFile
-from backup_operator.contract.restore import Selection
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import TargetError, WorkerError
 from backup_operator.worker.keys import Keys, keys_for_reading
 from backup_operator.worker.log import fields
-from backup_operator.worker.opening import StoredArtifact, choose, opened
+from backup_operator.worker.opening import OpenBackup, StoredArtifact, opened
 from backup_operator.worker.progress import Progress
-from backup_operator.worker.restore_by_hand import add_restore_options, restore_by_hand
+from backup_operator.worker.restore_by_hand import add_restore_options, passphrase_files, restore_by_hand, selection_of
 from backup_operator.worker.store.catalog import CatalogReading, ListedRun, read_catalog
 from backup_operator.worker.store.directory import Store
-from backup_operator.worker.store.entry import Entry
 from backup_operator.worker.store.layout import open_store
 from backup_operator.worker.workplace import Workplace
 
@@ -66,7 +63,11 @@ def _verb(
     parser = verbs.add_parser(name, help=purpose, description=purpose, epilog=f"example: backup-worker {example}")
     parser.add_argument("--store", type=Path, required=True, help="directory of the store: where RECOVER.md lies")
     parser.add_argument(
-        "--passphrase-file", type=Path, required=True, help="file with the passphrase on its first line"
+        "--passphrase-file",
+        type=Path,
+        required=True,
+        action="append",
+        help="file with the passphrase on its first line; once more for one of before a rotation",
     )
     return parser
 
@@ -96,9 +97,8 @@ def act_by_hand(arguments: argparse.Namespace, workplace: Workplace) -> Exit:
 
 @contextmanager
 def _desk(arguments: argparse.Namespace, workplace: Workplace) -> Iterator[_Desk]:
-    file: Path = arguments.passphrase_file
-    hint = "write the passphrase on the first line of a file and name it with --passphrase-file"
-    keys = keys_for_reading(SecretFile(path=str(file), described=f"the passphrase file {file}", command=hint))
+    current, *previous = passphrase_files(arguments)
+    keys = keys_for_reading(current, previous)
     directory: Path = arguments.store.absolute()
     with open_store(directory.parent, directory.name, described=str(directory), create=False) as store:
         yield _Desk(store, keys, workplace)
@@ -134,20 +134,26 @@ def _verify(arguments: argparse.Namespace, desk: _Desk) -> Exit:
 
 def _verify_run(run: str, desk: _Desk) -> Exit:
     try:
-        entry = choose(desk.store, desk.keys, _selection(run))
-        with opened(desk.store, entry, desk.keys) as artifacts:
-            for artifact in artifacts:
-                artifact.verify(desk.progress(f"verify {artifact.record.name}"))
+        with opened(desk.store, desk.keys, selection_of(run)) as backup:
+            for artifact in backup.artifacts:
+                artifact.verify(desk.progress(f"verify {artifact.name}"))
+            good = _good(backup)
     except WorkerError as error:
         sys.stdout.write(f"{run}: BAD: {error.message}\n")
         _tell(error)
         return Exit.FINAL
-    sys.stdout.write(f"{entry.run}: good, {_counted(entry)}, {entry.stored_bytes} bytes\n")
+    sys.stdout.write(good + "\n")
     return Exit.OK
 
 
-def _counted(entry: Entry) -> str:
-    return f"{entry.rows} rows" if entry.rows is not None else f"{entry.keys} keys"
+def _good(backup: OpenBackup) -> str:
+    contents = [artifact.contents for artifact in backup.artifacts if artifact.contents]
+    rows = [each.rows for each in contents if each.rows is not None]
+    keys = [each.keys for each in contents if each.keys is not None]
+    counted = f"{sum(rows)} rows" if rows else f"{sum(keys)} keys" if keys else "not counted"
+    stored_bytes = sum(artifact.proven.stored_bytes for artifact in backup.artifacts if artifact.proven)
+    unrecorded = "" if backup.entry else ", unrecorded: nothing says what it should hold"
+    return f"{backup.name}: good, {counted}, {stored_bytes} bytes{unrecorded}"
 
 
 def _open(arguments: argparse.Namespace, desk: _Desk) -> Exit:
@@ -155,14 +161,13 @@ def _open(arguments: argparse.Namespace, desk: _Desk) -> Exit:
         raise TargetError(
             Reason.TARGET_UNSUITABLE, "a database does not go to a terminal", hint="Name a file with --output, or pipe."
         )
-    entry = choose(desk.store, desk.keys, _selection(arguments.run))
-    with opened(desk.store, entry, desk.keys) as artifacts:
-        artifact = _named(artifacts, arguments.artifact)
-        artifact.verify(desk.progress(f"verify {artifact.record.name}"))
+    with opened(desk.store, desk.keys, selection_of(arguments.run)) as backup:
+        artifact = _named(backup.artifacts, arguments.artifact)
+        artifact.verify(desk.progress(f"verify {artifact.name}"))
         with _output(arguments.output) as output:
             _copy(artifact, output)
     where = arguments.output or "stdout"
-    _LOG.info("opened", extra=fields(file=artifact.record.name, bytes=artifact.record.plain_bytes, to=where))
+    _LOG.info("opened", extra=fields(file=artifact.name, bytes=artifact.plain_bytes, to=where))
     return Exit.OK
 
 
@@ -171,15 +176,11 @@ def _restore(arguments: argparse.Namespace, desk: _Desk) -> Exit:
 
 
 def _named(artifacts: tuple[StoredArtifact, ...], name: str | None) -> StoredArtifact:
-    found = next((artifact for artifact in artifacts if name in (None, artifact.record.name)), None)
+    found = next((artifact for artifact in artifacts if name in (None, artifact.name)), None)
     if found is None:
-        there = ", ".join(artifact.record.name for artifact in artifacts)
+        there = ", ".join(artifact.name for artifact in artifacts)
         raise TargetError(Reason.BACKUP_NOT_FOUND, f"the run has no file {name}", detail=f"it has {there}")
     return found
-
-
-def _selection(run: str) -> Selection:
-    return Selection(latest=True) if run == "latest" else Selection(name=run)
 
 
 @contextmanager

@@ -22,6 +22,10 @@ def inspector_of(kind: ArtifactKind, *, clients_root: Path = CLIENTS_ROOT) -> It
 
             with rdb_inspector(REDIS_CHECK_RDB) as inspector:
                 yield inspector
+        case ArtifactKind.REDIS_AOF:
+            from backup_operator.worker.old_files import AofInspector
+
+            yield AofInspector()
         case ArtifactKind.POSTGRES_CUSTOM:
             with _custom_inspector(clients_root) as inspector:
                 yield inspector

@@ -20,7 +20,7 @@ def take_inventory(order: InventoryOrder, workplace: Workplace) -> Report:
     """The catalog of the store; changes nothing on the volume. A store that is not there yet holds no backup."""
     account = Account("Inventory", workplace.now())
     try:
-        _survey(order, keys_for_reading(order.passphrase), account)
+        _survey(order, keys_for_reading(order.passphrase, order.previous_passphrases), account)
     except WorkerError as error:
         return account.failed(error, workplace)
     _LOG.info(

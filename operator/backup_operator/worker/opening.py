@@ -1,124 +1,236 @@
-"""Room `worker`: finds a backup in a store, proves it, and opens its plaintext; called by `worker.by_hand`.
+"""Room `worker`: opens a chosen backup, proves it, and yields its plaintext; called by `worker.restore` and by_hand.
 
-A file stays open from its verification to its last use, so that what is used is what was verified.
+A file stays open from its verification to its last use, so that what is used is what was verified; and a run is held
+against deletion as long as it is open.
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from backup_operator.contract.restore import Selection
-from backup_operator.vocabulary.choices import ArtifactKind
+from backup_operator.rules.naming import SAFETY_DIRECTORY, StoredForm
+from backup_operator.vocabulary.choices import ArtifactKind, Compression
 from backup_operator.vocabulary.reasons import Reason
-from backup_operator.worker.errors import TargetError, VerificationFailed
+from backup_operator.worker.choosing import Choice, choose
+from backup_operator.worker.errors import KeyInvalid, TargetError, VerificationFailed
 from backup_operator.worker.inspection import inspector_of
-from backup_operator.worker.keys import Keys
+from backup_operator.worker.keys import Candidate, Keys
+from backup_operator.worker.old_files import OldRdbInspector, without_last
 from backup_operator.worker.progress import Progress
-from backup_operator.worker.sources.base import Contents
-from backup_operator.worker.stages.chain import Sealed, Unsealing, unseal
-from backup_operator.worker.store.catalog import ListedRun, read_catalog, read_entry
+from backup_operator.worker.sources.base import Contents, Inspector
+from backup_operator.worker.stages.base import BLOCK_BYTES
+from backup_operator.worker.stages.chain import Sealed, Tally, unseal
+from backup_operator.worker.stages.compress import decoder
+from backup_operator.worker.store.catalog import read_entry
 from backup_operator.worker.store.directory import Store
 from backup_operator.worker.store.entry import ArtifactRecord, Entry
+from backup_operator.worker.store.hold import held
+from backup_operator.worker.store.layout import open_inside
 
-_NAMED_IN_MESSAGES = 3
-
-
-def choose(store: Store, keys: Keys, selection: Selection) -> Entry:
-    """The whole entry of the selected run. Raises: TargetError (BackupNotFound), KeyInvalid, StoreError."""
-    listed = read_catalog(store, keys.entries).entries
-    return read_entry(store, _choose(listed, selection, store).name, keys.entries)
+_OF_REDIS = frozenset({ArtifactKind.REDIS_RDB, ArtifactKind.REDIS_AOF})
 
 
-def _choose(listed: Sequence[ListedRun], selection: Selection, store: Store) -> ListedRun:
-    """`listed` is newest first."""
-    if not listed:
-        raise _not_found("the store holds no backup that can be opened", store, listed)
-    if selection.name:
-        found = next((run for run in listed if run.name == selection.name), None)
-        wanted = f"called {selection.name}"
-    else:
-        found = next((run for run in listed if run.verified and _is_in_time(run, selection.before)), None)
-        wanted = f"begun at or before {selection.before:%Y-%m-%dT%H:%M:%SZ}" if selection.before else "that is verified"
-    if found is None:
-        raise _not_found(f"the store holds no backup {wanted}", store, listed)
-    return found
+class _Plaintext(Protocol):
+    """The plaintext of a stored file; `sealed` tells at its end what was read."""
 
+    @property
+    def sealed(self) -> Sealed: ...
 
-def _is_in_time(run: ListedRun, before: datetime | None) -> bool:
-    return before is None or run.started_at <= before
+    def __iter__(self) -> Iterator[bytes]: ...
 
-
-def _not_found(message: str, store: Store, listed: Sequence[ListedRun]) -> TargetError:
-    newest = ", ".join(run.name for run in listed[:_NAMED_IN_MESSAGES])
-    oldest = f"; the oldest is {listed[-1].name}" if listed else ""
-    return TargetError(
-        Reason.BACKUP_NOT_FOUND,
-        message,
-        detail=f"{len(listed)} backups are there, the newest: {newest}{oldest}" if listed else "",
-        hint=f"List them: backup-worker list --store {store.directory} --passphrase-file FILE",
-    )
+    def close(self) -> None: ...
 
 
 @dataclass
 class StoredArtifact:
-    """An artifact of an entry, its file held open."""
+    """A stored file, held open. Without a record it is one of the old scripts'."""
 
-    record: ArtifactRecord
+    name: str
+    kind: ArtifactKind
+    compression: Compression
     _file: BinaryIO
-    _passphrases: tuple[bytes, ...] = field(repr=False)
+    _passphrases: tuple[bytes, ...] | None = field(repr=False)
+    """None for a file that is not encrypted."""
+    record: ArtifactRecord | None = None
+    proven: Sealed | None = None
+    """What its plaintext must be: what the entry says, else what its verification has found."""
+    contents: Contents | None = None
+    """What it holds, once it was verified."""
+    surplus_bytes: int = 0
+    """What lies behind the dump, and does not belong to it."""
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether a passphrase opens it."""
+        return self._passphrases is not None
+
+    @property
+    def plain_bytes(self) -> int:
+        """Size of the dump; 0 when it is neither recorded nor verified."""
+        return self.proven.plain_bytes - self.surplus_bytes if self.proven else 0
 
     def verify(self, progress: Progress) -> Contents:
-        """Read all of it and compare with its entry.
+        """Read all of it and compare with its entry; without one, with nothing but its own end.
 
         Raises: VerificationFailed, KeyInvalid, DumpIncomplete, SourceError.
         """
-        with inspector_of(self.record.kind) as inspector, self.plaintext() as blocks:
-            word = "keys" if self.record.kind is ArtifactKind.REDIS_RDB else "rows"
-            progress.counted = lambda: {word: inspector.counted}
+        with inspector_of(self.kind) as inspector:
+            if self.record is None and self.kind is ArtifactKind.REDIS_RDB:
+                old = OldRdbInspector(inspector)
+                self.contents = self._inspect(old, progress)
+                self.surplus_bytes = old.surplus_bytes
+            else:
+                self.contents = self._inspect(inspector, progress)
+        return self.contents
+
+    def _inspect(self, inspector: Inspector, progress: Progress) -> Contents:
+        word = "keys" if self.kind in _OF_REDIS else "rows"
+        progress.counted = lambda: {word: inspector.counted}
+        with self.plaintext() as blocks:
             for block in progress.watch(blocks):
                 inspector.update(block)
             return inspector.finish()
 
     @contextmanager
     def plaintext(self) -> Iterator[Iterator[bytes]]:
-        """The plaintext from its start. Its end means that it is what the entry says; before that it is unproven."""
+        """The dump from its start; unproven before its end, which says that it is what was recorded or verified."""
         self._file.seek(0)
-        with unseal(self._file, self._passphrases, self.record.compression) as plaintext:
-            yield self._compared(plaintext)
+        with closing(self._unpacked()) as plaintext:
+            yield without_last(self._compared(plaintext), self.surplus_bytes)
 
-    def _compared(self, plaintext: Unsealing) -> Iterator[bytes]:
+    def _unpacked(self) -> _Plaintext:
+        if self._passphrases is None:
+            return _Unencrypted(self._file, self.compression)
+        return unseal(self._file, self._passphrases, self.compression)
+
+    def _compared(self, plaintext: _Plaintext) -> Iterator[bytes]:
         yield from plaintext
-        _compare(self.record, plaintext.sealed)
+        if self.proven is None:
+            self.proven = plaintext.sealed
+        _compare(self.name, self.proven, plaintext.sealed, is_recorded=self.record is not None)
+
+
+class _Unencrypted:
+    """The plaintext of a file that is packed at most."""
+
+    def __init__(self, file: BinaryIO, compression: Compression) -> None:
+        self._stored, self._plain = Tally(), Tally()
+        self._blocks = self._run(file, compression)
+
+    @property
+    def sealed(self) -> Sealed:
+        plain, stored = self._plain, self._stored
+        return Sealed(plain.size_bytes, plain.sha256(), stored.size_bytes, stored.sha256())
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._blocks
+
+    def close(self) -> None:
+        self._blocks.close()
+
+    def _run(self, file: BinaryIO, compression: Compression) -> Generator[bytes]:
+        yield from self._plain.watch(decoder(compression).decode(self._stored.watch(_blocks(file))))
+
+
+def _blocks(file: BinaryIO) -> Iterable[bytes]:
+    while block := file.read(BLOCK_BYTES):
+        yield block
+
+
+@dataclass(frozen=True)
+class OpenBackup:
+    """A chosen backup, held open and held against deletion."""
+
+    name: str
+    """As people call it: a run, a safety backup, or a file."""
+    began_at: datetime
+    entry: Entry | None
+    """None for a file that no entry tells of."""
+    artifacts: tuple[StoredArtifact, ...]
+    """The entry's order: the main one first."""
+    key: Candidate | None
+    """What it opens with; None where that is not known before, or not needed."""
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
-def opened(store: Store, entry: Entry, keys: Keys) -> Iterator[tuple[StoredArtifact, ...]]:
-    """The artifacts of a run, in the entry's order. Raises: StoreError, VerificationFailed when a file is gone."""
+def opened(store: Store, keys: Keys, selection: Selection) -> Iterator[OpenBackup]:
+    """The selected backup.
+
+    Raises: TargetError (BackupNotFound), KeyInvalid, StoreError, VerificationFailed when a file of it is gone.
+    """
     with ExitStack() as stack:
-        yield tuple(
-            StoredArtifact(record, stack.enter_context(_open(store, record)), keys.candidates)
-            for record in entry.artifacts
-        )
+        safety = open_inside(store, SAFETY_DIRECTORY)
+        if safety is not None:
+            stack.enter_context(safety)
+        choice = choose(store, safety, keys, selection)
+        if choice.form is not None:
+            yield _open_file(stack, store, keys, choice, choice.form)
+            return
+        shelf = store if choice.name == choice.run or safety is None else safety
+        yield _open_run(stack, shelf, keys, choice)
 
 
-def _open(store: Store, record: ArtifactRecord) -> BinaryIO:
+def _open_run(stack: ExitStack, shelf: Store, keys: Keys, choice: Choice) -> OpenBackup:
     try:
-        file = store.open_file(record.name)
+        stack.enter_context(held(shelf, choice.run))
+        entry = read_entry(shelf, choice.run, keys.entries)
     except FileNotFoundError as exc:
-        raise VerificationFailed(f"{record.name} is missing from {store.directory}") from exc
+        raise TargetError(
+            Reason.BACKUP_NOT_FOUND,
+            f"{choice.name} is being deleted at this moment; nothing was changed",
+            hint="Take another backup of the list.",
+        ) from exc
+    key = keys.of_entry(entry.key_fingerprint)
+    passphrases = keys.candidates if key is None else (key.passphrase,)
+    artifacts = tuple(_recorded(stack, shelf, record, passphrases) for record in entry.artifacts)
+    return OpenBackup(choice.name, entry.started_at, entry, artifacts, key, choice.notes)
+
+
+def _recorded(stack: ExitStack, shelf: Store, record: ArtifactRecord, passphrases: tuple[bytes, ...]) -> StoredArtifact:
+    return StoredArtifact(
+        name=record.name,
+        kind=record.kind,
+        compression=record.compression,
+        _file=stack.enter_context(_open(shelf, record.name)),
+        _passphrases=passphrases,
+        record=record,
+        proven=Sealed(record.plain_bytes, record.plain_sha256, record.stored_bytes, record.stored_sha256),
+    )
+
+
+def _open_file(stack: ExitStack, store: Store, keys: Keys, choice: Choice, form: StoredForm) -> OpenBackup:
+    if form.encrypted and not keys.candidates:
+        raise KeyInvalid(f"{choice.name} is encrypted, and the passphrase is empty")
+    artifact = StoredArtifact(
+        name=choice.name,
+        kind=form.kind,
+        compression=form.compression,
+        _file=stack.enter_context(_open(store, choice.name)),
+        _passphrases=keys.candidates if form.encrypted else None,
+    )
+    return OpenBackup(choice.name, form.at, None, (artifact,), None, choice.notes)
+
+
+def _open(store: Store, name: str) -> BinaryIO:
+    try:
+        file = store.open_file(name)
+    except FileNotFoundError as exc:
+        raise VerificationFailed(f"{name} is missing from {store.directory}") from exc
     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
     return file
 
 
-def _compare(record: ArtifactRecord, found: Sealed) -> None:
-    written = Sealed(record.plain_bytes, record.plain_sha256, record.stored_bytes, record.stored_sha256)
-    if found != written:
+def _compare(name: str, proven: Sealed, found: Sealed, *, is_recorded: bool) -> None:
+    if found != proven:
+        told = "its entry describes" if is_recorded else "was verified a moment ago"
         error = VerificationFailed(
-            f"{record.name} is not the file that its entry describes",
-            detail=f"entry: SHA-256 {written.stored_sha256}; found: SHA-256 {found.stored_sha256}",
+            f"{name} is not the file that {told}",
+            detail=f"expected: SHA-256 {proven.stored_sha256}; found: SHA-256 {found.stored_sha256}",
             hint="Take another backup of the list.",
         )
         error.retryable = False

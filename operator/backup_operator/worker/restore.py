@@ -1,43 +1,43 @@
-"""Room `worker`: brings one backup back into a server; called by `worker.by_hand`.
+"""Room `worker`: brings one backup back into a server; called by `worker.cli` and `worker.restore_by_hand`.
 
-    choose -> open -> verify to the last byte -> survey the target -> the plan and its pin
-    obstacles, confirm, approval -> safety backup -> apply, with the target's checks -> http checks -> audit line
+    was it begun before? -> choose, hold -> verify to the last byte -> survey the target -> the plan and its pin
+    obstacles, confirm, approval -> marker -> safety backup -> apply, with the target's checks -> http checks
+    in the end, however it ends: a line in the store's trail
 
-Everything before the safety backup only reads. No byte of an unverified plaintext reaches a target.
+Everything before the marker only reads, and a dry run ends there. No byte of an unverified plaintext reaches a target.
 """
 
-import hashlib
-import json
 import logging
-import tempfile
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from backup_operator.contract.order import BackupOrder, PolicyIdentity, PostgresOrder, RedisOrder
+from pydantic import JsonValue
+
 from backup_operator.contract.restore import RestoreOrder, RestoreReport
-from backup_operator.vocabulary.choices import DumpFormat, Outcome, PostgresStrategy, SourceKind
+from backup_operator.vocabulary.choices import Outcome, PostgresStrategy, SourceKind
 from backup_operator.vocabulary.reasons import Reason
-from backup_operator.worker.backup import back_up
 from backup_operator.worker.checks.base import Checks
-from backup_operator.worker.checks.http import Patience, run_http_checks
-from backup_operator.worker.errors import TargetError, WorkerError
+from backup_operator.worker.checks.http import run_http_checks
+from backup_operator.worker.errors import DeadlineExceeded, Interrupted, StoreError, TargetError, WorkerError
 from backup_operator.worker.keys import Keys, keys_for_reading
 from backup_operator.worker.log import fields
-from backup_operator.worker.opening import StoredArtifact, choose, opened
+from backup_operator.worker.opening import OpenBackup, StoredArtifact, opened
 from backup_operator.worker.progress import Progress
 from backup_operator.worker.restore_account import RestoreAccount, Steps
+from backup_operator.worker.restore_plan import pin_of, plan_lines
+from backup_operator.worker.safety import back_up_target, try_to_remove_old_safety_backups
 from backup_operator.worker.store import audit
 from backup_operator.worker.store.directory import Store
-from backup_operator.worker.store.entry import Entry
-from backup_operator.worker.store.layout import open_store
-from backup_operator.worker.store.lock import Holder, locked
+from backup_operator.worker.store.layout import open_store, require_writable
+from backup_operator.worker.store.marker import mark_begun, refuse_begun
 from backup_operator.worker.targets.base import Applied, RestoredArtifact, Target, TargetPlan
 from backup_operator.worker.workplace import Workplace
 
 _LOG = logging.getLogger(__name__)
-SAFETY_DIRECTORY = "safety"
-"""Below the store: safety backups are a store of their own, so that no rule of the policy's series ever meets them."""
+_TARGET_IN_TRAIL = frozenset({"server", "host", "port", "product", "database", "databaseId", "strategy"})
+"""Of what a target pins, what tells it from others; a target pins no secret."""
 
 
 def restore(order: RestoreOrder, workplace: Workplace, account: RestoreAccount | None = None) -> RestoreReport:
@@ -48,10 +48,14 @@ def restore(order: RestoreOrder, workplace: Workplace, account: RestoreAccount |
     account = account or RestoreAccount(workplace.now(), dry_run=order.dry_run)
     steps = Steps(account, workplace.clock)
     try:
-        keys = keys_for_reading(order.passphrases[0])
         mount, path = Path(order.store.mount), order.store.path
         with open_store(mount, path, described=order.store.described, create=False) as store:
-            _restore_from(_Restore(order, workplace, keys, store, account, steps))
+            job = _Restore(order, workplace, store, account, steps)
+            with _told_in_the_end(job):
+                _begin(job)
+    except (Interrupted, DeadlineExceeded) as error:
+        steps.end()
+        return account.failed(_with_state(error, account), workplace)
     except WorkerError as error:
         steps.end()
         return account.failed(error, workplace)
@@ -63,60 +67,92 @@ def restore(order: RestoreOrder, workplace: Workplace, account: RestoreAccount |
 class _Restore:
     order: RestoreOrder
     workplace: Workplace
-    keys: Keys
     store: Store
     account: RestoreAccount
     steps: Steps
 
+    @property
+    def uid(self) -> str:
+        """Of the request that is carried out at most once; empty for a plan, and for what a person types."""
+        return "" if self.order.dry_run else self.order.request.uid
 
-def _restore_from(job: _Restore) -> None:
+
+def _begin(job: _Restore) -> None:
+    if job.uid:
+        refuse_begun(job.store, job.uid)
+        require_writable(job.store)
     checks = job.account.checks = Checks(job.order.checks)
     checks.refuse_unfit(SourceKind.REDIS if job.order.postgres is None else SourceKind.POSTGRES)
-    entry = choose(job.store, job.keys, job.order.selection)
-    job.account.run, checks.backed_up_at = entry.run, entry.started_at
-    with opened(job.store, entry, job.keys) as artifacts:
+    current, *previous = job.order.passphrases
+    keys = keys_for_reading(current, previous)
+    job.account.notes += keys.warnings
+    _restore_from(job, keys)
+
+
+def _restore_from(job: _Restore, keys: Keys) -> None:
+    job.steps.begin("choose")
+    with opened(job.store, keys, job.order.selection) as backup:
+        job.account.take(backup)
+        job.account.checks.backed_up_at = backup.began_at
         job.steps.begin("verify")
-        for artifact in artifacts:
-            progress = Progress(
-                f"verify {artifact.record.name}", interval=job.order.progress_interval, clock=job.workplace.clock
-            )
-            artifact.verify(progress)
-        with closing(open_target(job.order, job.workplace, checks)) as target:
-            _restore_into(job, target, tuple(_restorable(artifact, entry) for artifact in artifacts))
+        began = job.workplace.clock()
+        for artifact in backup.artifacts:
+            _verify(job, artifact)
+        seconds = job.workplace.clock() - began
+        job.account.lines += plan_lines(backup, job.store, job.workplace.now(), seconds)
+        with closing(open_target(job.order, job.workplace, job.account.checks)) as target:
+            _restore_into(job, target, backup)
 
 
-def _restorable(artifact: StoredArtifact, entry: Entry) -> RestoredArtifact:
-    record = artifact.record
-    keys = record.keys_per_database
+def _verify(job: _Restore, artifact: StoredArtifact) -> None:
+    interval, clock = job.order.progress_interval, job.workplace.clock
+    artifact.verify(Progress(f"verify {artifact.name}", interval=interval, clock=clock))
+
+
+def _restorable(artifact: StoredArtifact, backup: OpenBackup) -> RestoredArtifact:
+    """Of a file that no entry tells of, the counts are those that were found in it."""
+    told = artifact.record or artifact.contents
+    rows = told.rows_per_table if told else None
+    keys = told.keys_per_database if told else None
     return RestoredArtifact(
-        kind=record.kind,
-        name=record.name,
-        plain_bytes=record.plain_bytes,
+        kind=artifact.kind,
+        name=artifact.name,
+        plain_bytes=artifact.plain_bytes,
         open=artifact.plaintext,
-        rows_per_table=record.rows_per_table,
+        rows_per_table=rows,
         keys_per_database=None if keys is None else {database: tally.keys for database, tally in keys.items()},
-        server=entry.server,
+        server=backup.entry.server if backup.entry else {},
     )
 
 
-def _restore_into(job: _Restore, target: Target, artifacts: tuple[RestoredArtifact, ...]) -> None:
+def _restore_into(job: _Restore, target: Target, backup: OpenBackup) -> None:
+    artifacts = tuple(_restorable(artifact, backup) for artifact in backup.artifacts)
     job.steps.begin("survey")
     plan = target.survey(artifacts)
-    job.account.plan, job.account.pin = plan, _pin(plan, job.account.run)
+    job.account.plan, job.account.pin = plan, pin_of(plan, backup)
     if job.order.dry_run:
         return
     _require_leave(job, plan)
+    if job.uid:
+        mark_begun(job.store, job.uid, _told_by_marker(job))
     # with an obstacle `apply` refuses before it writes, with the obstacle's own reason
     if job.order.safety_backup and _loses_content(job.order, plan) and not plan.obstacles:
         job.steps.begin("safety backup")
-        job.account.safety_backup = _back_up_target(job)
-    try:
-        job.account.applied = target.apply(artifacts, job.steps.begin)
-        _ask_the_application(job, job.account.applied)
-    except WorkerError as error:
-        _tell_audit(job, Outcome.FAILED, error.reason)
-        raise
-    _tell_audit(job, Outcome.SUCCEEDED, "")
+        job.account.safety_backup = back_up_target(job.order, job.workplace)
+    job.account.may_have_written = True
+    job.account.applied = target.apply(artifacts, job.steps.begin)
+    _ask_the_application(job, job.account.applied)
+
+
+def _told_by_marker(job: _Restore) -> dict[str, JsonValue]:
+    request = job.order.request
+    return {
+        "request": f"{request.namespace}/{request.name}",
+        "asked_by": request.asked_by,
+        "at": job.workplace.now().isoformat(timespec="seconds"),
+        "run": job.account.run,
+        "worker": job.workplace.host,
+    }
 
 
 def _ask_the_application(job: _Restore, applied: Applied) -> None:
@@ -126,7 +162,7 @@ def _ask_the_application(job: _Restore, applied: Applied) -> None:
         return
     job.steps.begin("http checks")
     try:
-        checks.take(run_http_checks(checks.http, Patience(clock=job.workplace.clock, wait=job.workplace.wait)))
+        checks.take(run_http_checks(checks.http))
     except TargetError as error:
         words = f"{error.message} {applied.state}"
         raise TargetError(error.reason, words, detail=error.detail, hint=error.hint) from error
@@ -158,11 +194,6 @@ def open_target(order: RestoreOrder, workplace: Workplace, checks: Checks) -> Ta
     )
 
 
-def _pin(plan: TargetPlan, run: str) -> str:
-    letter = json.dumps({"run": run, **plan.pinned}, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(letter.encode()).hexdigest()[:16]
-
-
 def _require_leave(job: _Restore, plan: TargetPlan) -> None:
     """Raises: TargetError when something is in the way, or nobody said that this may be overwritten."""
     order = job.order
@@ -188,49 +219,64 @@ def _loses_content(order: RestoreOrder, plan: TargetPlan) -> bool:
     return bool(plan.overwritten) and not swapped
 
 
-def _back_up_target(job: _Restore) -> str:
-    """Dump the target into the safety store. Returns: the run. Raises: TargetError; nothing was touched then."""
-    with tempfile.TemporaryDirectory(dir=job.workplace.scratch) as scratch:
-        report = back_up(_safety_order(job.order), replace(job.workplace, scratch=Path(scratch)))
-    if report.fault is not None:
-        raise TargetError(
-            Reason.SAFETY_BACKUP_FAILED,
-            f"the target's own content could not be backed up first; nothing was changed: {report.fault.message}",
-            detail=report.fault.detail,
-            hint=report.fault.hint,
-        )
-    return report.run
+def _with_state(error: WorkerError, account: RestoreAccount) -> WorkerError:
+    """The same, and that nothing was changed where that is known; else the target has said its state itself."""
+    if not account.may_have_written:
+        error.message = f"{error.message}; nothing was changed"
+    return error
 
 
-def _safety_order(order: RestoreOrder) -> BackupOrder:
-    postgres, redis = order.postgres, order.redis
-    return BackupOrder(
-        policy=PolicyIdentity(namespace=order.request.namespace, name=order.request.name, spec_digest=""),
-        postgres=postgres and PostgresOrder(url=postgres.url, tls=postgres.tls, format=DumpFormat.CUSTOM),
-        redis=redis and RedisOrder(url=redis.url, tls=redis.tls),
-        passphrase=order.passphrases[0],
-        store=order.store.model_copy(update={"path": f"{order.store.path}/{SAFETY_DIRECTORY}"}),
-        deadline=order.deadline,
-        progress_interval=order.progress_interval,
-    )
+@contextmanager
+def _told_in_the_end(job: _Restore) -> Iterator[None]:
+    """Tell the store's trail how the restore inside has ended, whatever ended it; of a plan it is told nothing."""
+    outcome, reason = Outcome.FAILED, str(Reason.INTERNAL_ERROR)
+    try:
+        yield
+        outcome, reason = Outcome.SUCCEEDED, ""
+    except WorkerError as error:
+        reason = str(error.reason)
+        raise
+    finally:
+        if not job.order.dry_run:
+            _tell_audit(job, outcome, reason)
+            if job.account.safety_backup or outcome is Outcome.SUCCEEDED:
+                try_to_remove_old_safety_backups(job.store, job.workplace)
 
 
 def _tell_audit(job: _Restore, outcome: Outcome, reason: str) -> None:
-    """A restore is told in the store's trail; where that cannot be written, the log tells why."""
-    order, workplace = job.order, job.workplace
-    line = {
-        "event": "restore",
-        "at": workplace.now().isoformat(timespec="seconds"),
-        "outcome": str(outcome),
-        "reason": str(reason),
-        "run": job.account.run,
-        "request": f"{order.request.namespace}/{order.request.name}",
-        "asked_by": order.request.asked_by,
-        "worker": workplace.host,
-    }
-    holder = Holder(order.request.name, workplace.host, job.account.started_at.isoformat(timespec="seconds"))
+    """Where the trail cannot be written, the log tells why."""
     try:
-        with locked(job.store, order.deadline, holder):
-            audit.append(job.store, line)
-    except WorkerError as error:
+        torn = audit.append(job.store, _audit_line(job, outcome, reason))
+    except StoreError as error:
         _LOG.warning("no audit line was written", extra=fields(why=error.message))
+        return
+    if torn:
+        _LOG.warning(torn)
+
+
+def _audit_line(job: _Restore, outcome: Outcome, reason: str) -> dict[str, JsonValue]:
+    order, account, now = job.order, job.account, job.workplace.now()
+    target = order.postgres or order.redis
+    pinned = account.plan.pinned if account.plan else {}
+    line: dict[str, object] = {
+        "event": "restore",
+        "at": now.isoformat(timespec="seconds"),
+        "outcome": str(outcome),
+        "reason": reason,
+        "request": f"{order.request.namespace}/{order.request.name}",
+        "uid": order.request.uid,
+        "asked_by": order.request.asked_by,
+        "run": account.run or order.selection.name,
+        "file": account.artifact,
+        "kind": account.kind,
+        "sha256": account.stored_sha256,
+        "plain_bytes": account.plain_bytes,
+        "seconds": round((now - account.started_at).total_seconds(), 1),
+        "target": {name: pinned[name] for name in sorted(_TARGET_IN_TRAIL & set(pinned))},
+        "target_url": target.url.described if target else "",
+        "strategy": str(target.strategy) if target else "",
+        "may_have_written": account.may_have_written,
+        "safety_backup": account.safety_backup,
+        "worker": job.workplace.host,
+    }
+    return {name: value for name, value in line.items() if value not in ("", None, {})}  # type: ignore[misc]  # what a target pins is JSON-ready

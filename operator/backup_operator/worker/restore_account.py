@@ -10,6 +10,7 @@ from backup_operator.vocabulary.choices import Outcome
 from backup_operator.worker.checks.base import Checks
 from backup_operator.worker.errors import WorkerError
 from backup_operator.worker.log import fields
+from backup_operator.worker.opening import OpenBackup, StoredArtifact
 from backup_operator.worker.targets.base import Applied, TargetPlan
 from backup_operator.worker.workplace import Workplace
 
@@ -25,6 +26,8 @@ class RestoreAccount:
     run: str = ""
     artifact: str = ""
     recorded: bool = True
+    may_have_written: bool = False
+    """Whether the target may hold something of the restore by now."""
     lines: list[str] = field(default_factory=list)
     """What the worker itself has to say of the plan, before the target's lines."""
     plan: TargetPlan | None = None
@@ -34,6 +37,30 @@ class RestoreAccount:
     notes: list[str] = field(default_factory=list)
     applied: Applied | None = None
     checks: Checks = field(default_factory=Checks)
+
+    _main: StoredArtifact | None = None
+
+    def take(self, backup: OpenBackup) -> None:
+        """What is restored is known by now."""
+        self.run = backup.name
+        self.recorded = backup.entry is not None
+        self._main = backup.artifacts[0]
+        self.artifact = self._main.name
+
+    @property
+    def kind(self) -> str:
+        """Of the main artifact; empty before it is known."""
+        return str(self._main.kind) if self._main else ""
+
+    @property
+    def stored_sha256(self) -> str:
+        """Of the main artifact; empty before it is known."""
+        return self._main.proven.stored_sha256 if self._main and self._main.proven else ""
+
+    @property
+    def plain_bytes(self) -> int | None:
+        """Of the main artifact; None before it is known."""
+        return self._main.plain_bytes if self._main and self._main.proven else None
 
     def succeeded(self, workplace: Workplace) -> RestoreReport:
         """The report of a restore, or its planning, that did all it should."""

@@ -9,7 +9,7 @@ Nothing is overwritten by default: a PostgreSQL backup goes into a new database,
 import argparse
 import getpass
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,14 @@ from backup_operator.worker.restore import restore
 from backup_operator.worker.secrets import read_secret
 from backup_operator.worker.workplace import Workplace
 
+RUN_HELP = "a run, a safety backup, a file of the old scripts, `latest`, or `before=TIME`"
 _LONGEST = timedelta(days=7)
 _INTERVAL = timedelta(seconds=5)
 
 
 def add_restore_options(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
-    parser.add_argument("run", metavar="RUN", help="name of a run, or `latest`")
+    parser.add_argument("run", metavar="RUN", help=RUN_HELP)
     parser.add_argument("--url-file", type=Path, required=True, help="file with the target's connection URL")
     parser.add_argument("--ca-file", type=Path, help="CA of the target's certificate, in PEM")
     strategies = ", ".join([*PostgresStrategy, *RedisStrategy])
@@ -73,13 +74,12 @@ def _order(arguments: argparse.Namespace) -> RestoreOrder:
     kind = "redis" if scheme in ("redis", "rediss") else "postgres"
     directory: Path = arguments.store.absolute()
     store = StoreOrder(mount=str(directory.parent), path=directory.name, described=str(directory))
-    passphrase = _file(arguments.passphrase_file, "the passphrase")
     target = _redis(arguments, url) if kind == "redis" else _postgres(arguments, url)
     return RestoreOrder(
         request=RequestIdentity(namespace="", name="by hand", uid="", asked_by=getpass.getuser()),
         store=store,
-        passphrases=(passphrase,),
-        selection=Selection(latest=True) if arguments.run == "latest" else Selection(name=arguments.run),
+        passphrases=passphrase_files(arguments),
+        selection=selection_of(arguments.run),
         dry_run=arguments.dry_run,
         approved=arguments.approve,
         confirm=arguments.confirm,
@@ -88,6 +88,33 @@ def _order(arguments: argparse.Namespace) -> RestoreOrder:
         progress_interval=_INTERVAL,
         **{kind: target},
     )
+
+
+def passphrase_files(arguments: argparse.Namespace) -> tuple[SecretFile, ...]:
+    """The current one first."""
+    hint = "write the passphrase on the first line of a file and name it with --passphrase-file"
+    return tuple(
+        SecretFile(path=str(path.absolute()), described=f"the passphrase file {path}", command=hint)
+        for path in arguments.passphrase_file
+    )
+
+
+def selection_of(words: str) -> Selection:
+    """What RUN means: `latest`, `before=TIME`, or a name. Raises: TargetError for what is no time."""
+    if words == "latest":
+        return Selection(latest=True)
+    kind, _, time = words.partition("=")
+    if kind != "before":
+        return Selection(name=words)
+    try:
+        before = datetime.fromisoformat(time)
+    except ValueError as exc:
+        raise TargetError(
+            Reason.BACKUP_NOT_FOUND,
+            f"{time!r} is no time",
+            hint="Write it like before=2023-12-01T03:00:00Z",
+        ) from exc
+    return Selection(before=before if before.tzinfo else before.replace(tzinfo=UTC))
 
 
 def _postgres(arguments: argparse.Namespace, url: SecretFile) -> PostgresTargetOrder:

@@ -58,7 +58,7 @@ def postgres():
         yield server
 
 
-def _bench(directory: Path, **source) -> Bench:
+def bench_in(directory: Path, **source) -> Bench:
     ((kind, options),) = source.items()
     (directory / "volume").mkdir()
     (directory / "url").write_text(options.pop("url"))
@@ -77,7 +77,7 @@ def _bench(directory: Path, **source) -> Bench:
 @pytest.fixture(scope="session")
 def make_bench():
     """Builds a bench in a directory for a source, for example `make_bench(tmp, postgres={"url": "postgresql://…"})`."""
-    return _bench
+    return bench_in
 
 
 @pytest.fixture
@@ -85,6 +85,6 @@ def bench(tmp_path):
     """The same in this test's own directory."""
 
     def build(**source) -> Bench:
-        return _bench(tmp_path, **source)
+        return bench_in(tmp_path, **source)
 
     return build

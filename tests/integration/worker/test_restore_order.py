@@ -52,7 +52,7 @@ def test_an_approved_plan_brings_the_rows_back(place, postgres):
     assert ran.code == Exit.OK, ran.said
     assert ran.report.fault is None
     assert ran.report.counted == 1000
-    assert [step.name for step in ran.report.steps][:2] == ["verify", "survey"]
+    assert [step.name for step in ran.report.steps][:3] == ["choose", "verify", "survey"]
     assert postgres.rows(COUNT, "approved") == [(1000,)]
 
 

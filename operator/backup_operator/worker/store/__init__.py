@@ -4,4 +4,6 @@ layout   opens the directory, measures its room       run      writes a run, rem
 lock     one writer at a time                          entry    the record of a run, authenticated
 catalog  what the store holds                          audit    the trail of what was done
 recover  RECOVER.md                                    faults   the operating system's errors in our words
+marker   that a restore request has begun              hold     keeps a run that is read
+deletion removes a run
 """

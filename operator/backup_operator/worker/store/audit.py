@@ -1,9 +1,10 @@
-"""Room `worker.store`: the trail of what was done to a store, `audit.jsonl`; appended to by `worker.backup`.
+"""Room `worker.store`: the trail of what was done to a store, `audit.jsonl`; appended to by backup, restore, deletion.
 
 Every line carries the SHA-256 of the line before it, so that a changed or removed line in the middle is found. Lines
 cut off at the end cannot be found by the file alone; the entries still tell of their runs.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -28,7 +29,10 @@ class AuditReading:
 
 
 def append(store: Store, event: Mapping[str, JsonValue]) -> str:
-    """Add a line, on the volume when this returns; needs the lock.
+    """Add a line, on the volume when this returns.
+
+    Who appends holds a lock on the file itself, so that a restore need not wait for the store's, which a backup may
+    hold for hours.
 
     Returns: a warning where the line before was torn (a crash in the middle of a write), else "".
     Raises: StoreError.
@@ -38,6 +42,7 @@ def append(store: Store, event: Mapping[str, JsonValue]) -> str:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(AUDIT_NAME, flags, FILE_MODE, dir_fd=store.fileno())
         try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             last, torn = _last_line(descriptor)
             write_all(descriptor, (b"\n" if torn else b"") + _line(event, last))
             os.fsync(descriptor)

@@ -101,6 +101,17 @@ class Store:
             left_bytes = min(limit_bytes, os.fstat(file.fileno()).st_size)
             return b"".join(_pieces(file, left_bytes))
 
+    def is_named(self, descriptor: int, name: str) -> bool:
+        """Whether an open file still has that name."""
+        with self.faults(f"looking at {name}"):
+            found = self._stat(name)
+            return found is not None and os.path.samestat(found, os.fstat(descriptor))
+
+    def open_for_locking(self, name: str) -> int:
+        """The descriptor of a file for an exclusive lock. Raises: FileNotFoundError when it is gone; StoreError."""
+        with self._faults_but(FileNotFoundError, f"opening {name}"):
+            return os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._descriptor)
+
     # changing
 
     def create(self, name: str) -> int:
@@ -129,9 +140,13 @@ class Store:
         temporary = name + PARTIAL_SUFFIX
         self.remove(temporary)
         self.create_whole(temporary, content)
-        with self.faults(f"renaming to {name}"):
-            self._before_step(f"rename to {name}")
-            os.rename(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+        self.rename(temporary, name)
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Give a file another name, over whatever has it, on the volume when this returns. Raises: StoreError."""
+        with self.faults(f"renaming to {new_name}"):
+            self._before_step(f"rename to {new_name}")
+            os.rename(name, new_name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         self.sync_directory()
 
     def sync_file(self, descriptor: int, name: str) -> None:

@@ -130,9 +130,16 @@ class Entry(_Record):
 class EntryKeys:
     """The keys that entries are authenticated with; each is derived once per salt, as deriving is slow on purpose."""
 
-    def __init__(self, derivers: Sequence[KeyDeriver]) -> None:
-        """`derivers`: one per passphrase (and reading of it), the one to write with first."""
+    def __init__(
+        self, derivers: Sequence[KeyDeriver], *, described: Sequence[str] = (), missing: Sequence[str] = ()
+    ) -> None:
+        """One deriver per passphrase (and reading of it), the one to write with first.
+
+        `described` says in the same order where each comes from, `missing` which ones could not be had, in sentences.
+        """
         self._derivers = tuple(derivers)
+        self._described = tuple(described)
+        self._missing = tuple(missing)
         self._derived: dict[tuple[int, bytes], bytes] = {}
 
     def for_writing(self, salt: bytes) -> bytes:
@@ -148,6 +155,23 @@ class EntryKeys:
             if hmac.compare_digest(fingerprint_of(key).encode(), key_fingerprint.encode(errors="replace")):
                 return key
         return None
+
+    def number_of(self, key_fingerprint: str) -> int | None:
+        """Which of the passphrases, counted from 0, has opened an entry with this fingerprint."""
+        for (number, _), key in self._derived.items():
+            if fingerprint_of(key) == key_fingerprint:
+                return number
+        return None
+
+    def offered(self, salt: bytes) -> str:
+        """The fingerprints that our passphrases have with this salt, and what is missing, in words."""
+        first_of = {described: number for number, described in reversed(list(enumerate(self._described)))}
+        known = [
+            f"{fingerprint_of(self._key(number, salt))} of {described}"
+            for described, number in sorted(first_of.items(), key=lambda item: item[1])
+        ]
+        offered = f"offered: {', '.join(known)}" if known else f"none of the {len(self._derivers)} given ones has it"
+        return "; ".join([offered, *self._missing])
 
     def _key(self, number: int, salt: bytes) -> bytes:
         if (number, salt) not in self._derived:
@@ -213,7 +237,7 @@ def _authenticate(members: Mapping[str, Any], seal: Any, keys: EntryKeys, name: 
         raise _refused(name, f"it is authenticated in a way that this worker does not know: {seal.get('algorithm')!r}")
     key = keys.fitting(salt, key_fingerprint)
     if key is None:
-        raise _other_passphrase(name, key_fingerprint)
+        raise _other_passphrase(name, key_fingerprint, keys.offered(salt))
     if not hmac.compare_digest(_mac(key, members).encode(), mac.encode(errors="replace")):
         raise _refused(name, "its content is not what was written: the authentication does not fit")
 
@@ -255,13 +279,13 @@ def _require_known_format(members: Mapping[str, Any], name: str) -> None:
         raise error
 
 
-def _other_passphrase(name: str, key_fingerprint: str) -> KeyInvalid:
+def _other_passphrase(name: str, key_fingerprint: str, offered: str) -> KeyInvalid:
     return KeyInvalid(
         f"the entry {name} was written under another passphrase",
-        detail=f"its key has the fingerprint {key_fingerprint[:16]!r}, which none of the given ones has",
+        detail=f"its key has the fingerprint {key_fingerprint[:16]!r}; {offered}",
         hint=(
-            "Was the passphrase changed? Give the one from before too, or look at the backup by hand as RECOVER.md "
-            "beside it tells."
+            "Was the passphrase changed? Name the Secret with the one from before in "
+            "encryption.previousPassphraseSecretRefs (by hand: --passphrase-file once more)."
         ),
     )
 

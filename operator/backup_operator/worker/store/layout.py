@@ -40,6 +40,25 @@ def open_store(
     return Store(descriptor, place, described, *([before_step] if before_step else []))
 
 
+def open_inside(store: Store, name: str) -> Store | None:
+    """A store in a directory of another one, or None where there is none. Raises: StoreError."""
+    if not store.exists(name):
+        return None
+    parent, place = os.dup(store.fileno()), store.directory / name
+    try:
+        descriptor = _descend(parent, name, place, store.described, create=False)
+    except BaseException:
+        os.close(parent)
+        raise
+    return Store(descriptor, place, store.described)
+
+
+def require_writable(store: Store) -> None:
+    """Raise StoreError (ClaimReadOnly, StorePermission) when nothing can be written; changes nothing."""
+    with store.faults("looking whether it can be written"):
+        _refuse_unwritable(store.fileno(), store.directory, store.described)
+
+
 def measure(store: Store) -> StorageUse:
     """Use of the volume and of the store. What only root may still fill counts as used."""
     with store.faults("measuring its room"):
@@ -164,14 +183,19 @@ def _unusable(exc: OSError, parent: int, part: str, place: Path, described: str)
 
 def _require_writable(descriptor: int, place: Path, described: str) -> None:
     with storage_faults(described, f"looking at {place}"):
-        found = os.fstat(descriptor)
-        if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        if not _may_write(descriptor, found):
-            raise _not_ours(place, described, found)
+        found = _refuse_unwritable(descriptor, place, described)
         if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != DIRECTORY_MODE:
             # an open umask, or fsGroup has widened it. Not another's: shares that map owners take no chmod
             os.fchmod(descriptor, DIRECTORY_MODE)
+
+
+def _refuse_unwritable(descriptor: int, place: Path, described: str) -> os.stat_result:
+    found = os.fstat(descriptor)
+    if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+    if not _may_write(descriptor, found):
+        raise _not_ours(place, described, found)
+    return found
 
 
 def _may_write(descriptor: int, found: os.stat_result) -> bool:

@@ -1,0 +1,151 @@
+"""Room `worker`: what the worker itself says of a restore, before the target's lines, and the pin of it all.
+
+Called by `worker.restore`. The pin stands for what an approval is about: the files by their SHA-256, and what the
+target pins of itself. Rows, sessions, space and seconds change by themselves and are not in it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from backup_operator.vocabulary.choices import SourceKind
+from backup_operator.worker.errors import StoreError
+from backup_operator.worker.opening import OpenBackup, StoredArtifact
+from backup_operator.worker.store.audit import verify_audit
+from backup_operator.worker.store.directory import Store
+from backup_operator.worker.store.entry import Entry
+from backup_operator.worker.targets.base import TargetPlan
+from backup_operator.worker.words import size_in_words, span_in_words, time_in_words
+
+_LOAD_PER_DUMP = 2
+"""Loading, with its indexes, mostly takes about twice as long as the dump took; a guess that is told as one."""
+
+
+def plan_lines(backup: OpenBackup, store: Store, now: datetime, verified_seconds: float) -> tuple[str, ...]:
+    """Sentences about the backup: which, how old, how large, opened with what, and how long it may take."""
+    lines = [_which(backup, now), _contents(backup)]
+    lines += [_file(artifact) for artifact in backup.artifacts]
+    lines += [_key(backup), _expected(backup, store, verified_seconds)]
+    lines += [f"{note}." for note in backup.notes]
+    return tuple(line for line in lines if line)
+
+
+def pin_of(plan: TargetPlan, backup: OpenBackup) -> str:
+    """16 hexadecimal digits that stand for what is approved."""
+    files = {artifact.name: artifact.proven and artifact.proven.stored_sha256 for artifact in backup.artifacts}
+    pinned = {"backup": backup.name, "files": files, "target": dict(plan.pinned)}
+    letter = json.dumps(pinned, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(letter.encode()).hexdigest()[:16]
+
+
+def _which(backup: OpenBackup, now: datetime) -> str:
+    began = time_in_words(backup.began_at)
+    age = now - backup.began_at
+    ago = f"{span_in_words(age)} ago" if age > timedelta(0) else "in the future by this pod's clock"
+    if backup.entry is None:
+        return (
+            f"The file {backup.name}, by its name of {began}, {ago}. It is unrecorded: no entry says what it should "
+            "hold, so that nothing can be compared with it but what was found in it while it was read now."
+        )
+    policy = backup.entry.policy
+    what = "The safety backup" if backup.name != backup.entry.run else "The backup"
+    return f"{what} {backup.name} of {policy.namespace or 'nobody'}/{policy.name}, begun {began}, {ago}."
+
+
+def _contents(backup: OpenBackup) -> str:
+    entry = backup.entry
+    if entry is None:
+        return _found(backup.artifacts[0])
+    server = entry.server
+    product = server.get("product") or ("PostgreSQL" if entry.kind is SourceKind.POSTGRES else "Redis")
+    database = f"database {server['database']} of " if server.get("database") not in (None, "") else ""
+    return f"It holds {_counts(entry)}, from {database}{product} {server.get('version', 'of an unknown version')}."
+
+
+def _counts(entry: Entry) -> str:
+    if entry.rows is not None:
+        tables = sum(len(artifact.rows_per_table or ()) for artifact in entry.artifacts)
+        return f"{entry.rows:,} rows in {tables:,} tables"
+    if entry.keys is not None:
+        databases = sum(len(artifact.keys_per_database or ()) for artifact in entry.artifacts)
+        return f"{entry.keys:,} keys in {databases:,} databases"
+    return "what was not counted"
+
+
+def _found(artifact: StoredArtifact) -> str:
+    contents = artifact.contents
+    if contents is not None and contents.rows is not None:
+        return f"Found in it: {contents.rows:,} rows in {len(contents.rows_per_table or ()):,} tables."
+    if contents is not None and contents.keys is not None:
+        return f"Found in it: {contents.keys:,} keys in {len(contents.keys_per_database or ()):,} databases."
+    return "What it holds is known only when it is loaded, before anything is written."
+
+
+def _file(artifact: StoredArtifact) -> str:
+    proven = artifact.proven
+    if proven is None:
+        return ""
+    is_as = "it is whole and as recorded" if artifact.record else "it is whole"
+    mark = f", with {artifact.surplus_bytes} bytes of end mark behind it that are left out" * bool(
+        artifact.surplus_bytes
+    )
+    return (
+        f"Read to its last byte now: {artifact.name}, {size_in_words(proven.stored_bytes)} stored, "
+        f"{size_in_words(artifact.plain_bytes)} unpacked{mark}; {is_as} (SHA-256 {proven.stored_sha256})."
+    )
+
+
+def _key(backup: OpenBackup) -> str:
+    if backup.entry is None:
+        encrypted = backup.artifacts[0].is_encrypted
+        return "A passphrase of those given opens it." if encrypted else "It is NOT encrypted."
+    if backup.key is None:
+        return ""
+    which = "the current" if backup.key.is_current else "a previous"
+    return f"Opened with {which} key, {backup.key.described} (fingerprint {backup.entry.key_fingerprint})."
+
+
+def _expected(backup: OpenBackup, store: Store, verified_seconds: float) -> str:
+    verified = f"Reading and proving it took {_seconds(verified_seconds)} now"
+    plain_bytes = sum(artifact.plain_bytes for artifact in backup.artifacts)
+    last = _last_restore(store, backup.artifacts[0])
+    if last is not None:
+        seconds, loaded_bytes = last
+        guess = seconds * plain_bytes / max(loaded_bytes, 1)
+        return (
+            f"{verified}; expect about {_seconds(max(guess, verified_seconds))} for the restore: the last one from "
+            f"this store took {_seconds(seconds)} for {size_in_words(loaded_bytes)}."
+        )
+    records = [artifact.record for artifact in backup.artifacts if artifact.record]
+    dumped = sum(record.dump_seconds for record in records)
+    if not dumped:
+        return f"{verified}; how long loading it takes is not recorded."
+    proven = sum(record.verify_seconds for record in records)
+    guess = verified_seconds + _LOAD_PER_DUMP * dumped
+    return (
+        f"{verified}; expect about {_seconds(guess)} for the restore: when it was made, the dump took "
+        f"{_seconds(dumped)} and its verification {_seconds(proven)}; loading mostly takes twice the dump."
+    )
+
+
+def _last_restore(store: Store, main: StoredArtifact) -> tuple[float, int] | None:
+    """Seconds and bytes of the newest restore of such a file that went well, from the store's trail."""
+    try:
+        events = verify_audit(store).events
+    except StoreError:
+        return None
+    return next((told for event in reversed(events) if (told := _told(event, str(main.kind)))), None)
+
+
+def _told(event: Mapping[str, object], kind: str) -> tuple[float, int] | None:
+    if (event.get("event"), event.get("outcome"), event.get("kind")) != ("restore", "Succeeded", kind):
+        return None
+    seconds, loaded_bytes = event.get("seconds"), event.get("plain_bytes")
+    if isinstance(seconds, int | float) and isinstance(loaded_bytes, int) and loaded_bytes > 0:
+        return float(seconds), loaded_bytes
+    return None
+
+
+def _seconds(seconds: float) -> str:
+    return span_in_words(timedelta(seconds=round(seconds)))
