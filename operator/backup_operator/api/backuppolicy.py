@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from backup_operator.api.check import Checks, checks_fit
@@ -298,10 +298,5 @@ class BackupPolicy(BaseModel):
 
 
 def status_in(raw: Mapping[str, Any]) -> BackupPolicyStatus:
-    """The status of an object as the API server gives it, without the fields that another version wrote otherwise."""
-    fields = dict(raw.get("status") or {})
-    try:
-        return BackupPolicyStatus.model_validate(fields)
-    except ValidationError as exc:
-        unreadable = {fault["loc"][0] for fault in exc.errors()}
-    return BackupPolicyStatus.model_validate({name: fields[name] for name in fields if name not in unreadable})
+    """The status of a BackupPolicy as the API server gives it."""
+    return BackupPolicyStatus.in_object(raw)

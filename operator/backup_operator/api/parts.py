@@ -5,11 +5,11 @@ A `Format` is the same for one string. Both say what was found, what is expected
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, core_schema
 
@@ -140,6 +140,16 @@ class StatusPart(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
     )
+
+    @classmethod
+    def in_object(cls, raw: Mapping[str, Any]) -> Self:
+        """The status of an object as the API server gives it, but for fields that another version wrote otherwise."""
+        fields = dict(raw.get("status") or {})
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as exc:
+            unreadable = {fault["loc"][0] for fault in exc.errors()}
+        return cls.model_validate({name: fields[name] for name in fields if name not in unreadable})
 
     def wire(self) -> dict[str, Any]:
         """As JSON for the API server: camelCase, nothing that is unknown or empty."""

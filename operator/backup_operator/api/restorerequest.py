@@ -105,7 +105,7 @@ class RestoreRequestSpec(Part):
         Rule(
             cel=f"!{_OVERWRITES} || (has(self.confirm) && self.confirm != '')",
             message="confirm is missing and content can be lost; write the name of what is overwritten: the database, "
-            "<host>/<db> of a Redis, or the claim",
+            "<host>/<N> or <host>/all of a Redis, or the claim",
             holds=_confirmed,
         ),
         Rule(
@@ -164,7 +164,8 @@ class RestoreRequestSpec(Part):
     dry_run: Bool | None = None
     """True: write the plan to status and touch nothing; setting it to false approves that plan. Default: false."""
     confirm: Annotated[str, Field(max_length=512)] | None = None
-    """What may be lost: the database, <host>/<db> of a Redis, or the claim. Required where content can be lost."""
+    """What may be lost: the database; <host>/<N> of a Redis, <host>/all without /N in its URL; or the claim. Required
+    where content can be lost."""
     safety_backup: Bool | None = None
     """Back up the target's own content first; when that fails nothing runs. Default: true."""
     after: Annotated[tuple[ObjectName, ...], Field(max_length=20)] | None = None

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from backup_operator.api.meta import CONDITION_LIST, Condition, Time
 from backup_operator.api.parts import StatusPart
@@ -95,10 +95,5 @@ class RestoreRequestStatus(StatusPart):
 
 
 def status_in(raw: Mapping[str, Any]) -> RestoreRequestStatus:
-    """The status of an object as the API server gives it, without the fields that another version wrote otherwise."""
-    fields = dict(raw.get("status") or {})
-    try:
-        return RestoreRequestStatus.model_validate(fields)
-    except ValidationError as exc:
-        unreadable = {fault["loc"][0] for fault in exc.errors()}
-    return RestoreRequestStatus.model_validate({name: fields[name] for name in fields if name not in unreadable})
+    """The status of a RestoreRequest as the API server gives it."""
+    return RestoreRequestStatus.in_object(raw)

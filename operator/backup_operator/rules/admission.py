@@ -13,6 +13,7 @@ from backup_operator.api.check import Check
 from backup_operator.api.meta import Metadata, format_duration, size_in_words
 from backup_operator.api.restorerequest import RedisArtifact, RestoreRequest, RestoreRequestSpec
 from backup_operator.api.restorestatus import status_in
+from backup_operator.api.restoretarget import PostgresTarget
 from backup_operator.api.words import describe
 from backup_operator.rules import schedule as schedules
 from backup_operator.vocabulary.choices import RedisMethod, SourceKind
@@ -199,6 +200,8 @@ _ACCEPTED = Verdict(accepted=True, reason=Reason.ACCEPTED, message=_BUILT)
 _UNTOUCHED = "Nothing was touched; write another RestoreRequest."
 _CHECKS_LIMIT_BYTES = 200 * 1024
 """The annotations of a pod, its order among them, take 256 KiB at most."""
+_POSTGRES_NAME_LIMIT_BYTES = 63
+"""Source: https://www.postgresql.org/docs/current/limits.html (identifier length)"""
 _OLD_APPEND_ONLY_FILE = re.compile(r"redis_aof_.+\.aof(\.gz)?(\.gpg)?")
 
 
@@ -241,11 +244,22 @@ def _judge_restore(request: RestoreRequest) -> Verdict:
             Reason.INVALID_SPEC,
             f"spec.after: found {name}, which is this request itself and would wait for ever; take it out",
         )
-    if too_long := _checks_too_long(spec.checks or ()):
+    if too_long := _database_too_long(spec.target.postgres) or _checks_too_long(spec.checks or ()):
         return _refused(Reason.INVALID_SPEC, too_long)
     if fields := [field for field, is_asked_for in _LATER_IN_RESTORES if is_asked_for(spec)]:
         return _refused(Reason.NOT_YET_SUPPORTED, _not_yet_supported(fields))
     return _ACCEPTED
+
+
+def _database_too_long(target: PostgresTarget | None) -> str:
+    """What is wrong with a name that PostgreSQL would cut without a word; empty when it fits."""
+    size = len((target.database or "").encode()) if target is not None else 0
+    if size <= _POSTGRES_NAME_LIMIT_BYTES:
+        return ""
+    return (
+        f"spec.target.postgres.database: found {size} bytes; expected {_POSTGRES_NAME_LIMIT_BYTES} or fewer, to which "
+        "PostgreSQL cuts names; write a shorter one"
+    )
 
 
 def _checks_too_long(checks: Sequence[Check]) -> str:

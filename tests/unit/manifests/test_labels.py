@@ -7,10 +7,14 @@ import pytest
 from backup_operator.manifests.labels import (
     CRONJOB_NAME_LIMIT,
     LABEL_LIMIT,
+    Work,
     cronjob_name,
     inventory_job_name,
     policy_labels,
     policy_of,
+    request_labels,
+    request_of,
+    request_selector,
     short_name,
 )
 
@@ -56,3 +60,13 @@ def test_a_child_is_known_by_its_annotation_and_a_stranger_is_not():
     assert policy_of(ours) == LONG
     assert policy_of({"metadata": {"labels": {}, "annotations": ours["metadata"]["annotations"]}}) is None
     assert policy_of({"metadata": {"labels": policy_labels("x")}}) is None
+
+
+def test_a_restores_children_are_selected_by_its_labels_and_are_no_policys():
+    labels = request_labels(LONG, Work.RESTORE)
+    child = {"metadata": {"labels": labels, "annotations": {"backup.agentsflow.ai/request-name": LONG}}}
+
+    assert dict(pair.split("=") for pair in request_selector(LONG).split(",")).items() < labels.items()
+    assert all(len(value) <= LABEL_LIMIT for value in labels.values())
+    assert (request_of(child), policy_of(child)) == (LONG, None)
+    assert request_of({"metadata": {"annotations": child["metadata"]["annotations"]}}) is None

@@ -79,6 +79,14 @@ def test_a_request_that_waits_for_itself_is_invalid():
     assert "spec.after: found bring-back, which is this request itself" in verdict.message
 
 
+def test_a_name_that_postgresql_would_cut_is_invalid():
+    fits, cut = ({"target.postgres.database": "é" * count} for count in (31, 32))
+
+    assert verdict_on(fits).accepted
+    assert verdict_on(cut).reason is Reason.INVALID_SPEC
+    assert verdict_on(cut).message.startswith("spec.target.postgres.database: found 64 bytes; expected 63 or fewer")
+
+
 @pytest.mark.parametrize(
     ("edits", "field"),
     [
