@@ -12,7 +12,7 @@ from backup_operator.vocabulary.choices import ExistingKeys, RedisStrategy
 from backup_operator.worker.sources.redis_preflight import server_facts
 from backup_operator.worker.sources.redis_url import RedisUrl
 from backup_operator.worker.targets.redis_backup import Backup, Loaded
-from backup_operator.worker.targets.redis_survey import THROWAWAY_OVERHEAD_BYTES, Surveyed, described, mib, numbered
+from backup_operator.worker.targets.redis_survey import THROWAWAY_OVERHEAD_BYTES, Surveyed, described, numbered, size
 
 _LOADED_BYTES_PER_SECOND: Final = 40 << 20
 _WRITTEN_BYTES_PER_SECOND: Final = 100 << 20
@@ -67,7 +67,7 @@ def _backup_line(planned: Planned) -> str:
     artifact = planned.backup.artifact
     version = artifact.server.get("version")
     made = f" of {artifact.server.get('product', 'Redis')} {version}" if version else ""
-    backup_is = f"The backup is {artifact.name}, {mib(artifact.plain_bytes)}{made}"
+    backup_is = f"The backup is {artifact.name}, {size(artifact.plain_bytes)}{made}"
     if artifact.keys_per_database is None:
         return f"{backup_is}; no entry says what keys it holds."
     return f"{backup_is}: {described(artifact.keys_per_database)}."
@@ -75,16 +75,18 @@ def _backup_line(planned: Planned) -> str:
 
 def _loaded_line(planned: Planned) -> str:
     memory, loaded = planned.backup.memory_bytes, planned.loaded
-    needs = ""
-    if memory is not None:
-        limit = "" if planned.limit_bytes is None else f" of the {mib(planned.limit_bytes)} that the pod may use"
-        needs = f", which takes about {mib(memory + THROWAWAY_OVERHEAD_BYTES)}{limit}"
+    takes = "" if memory is None else f", which takes about {size(memory + THROWAWAY_OVERHEAD_BYTES)} of memory"
+    if takes and planned.limit_bytes is not None:
+        takes += f" (the pod may use {size(planned.limit_bytes)})"
     if loaded is None:
-        return f"The backup is loaded into a throw-away redis-server in the pod{needs}, and its keys are counted there."
-    expired = f"; {loaded.expired:,} of its keys have expired since it was made" if loaded.expired else ""
+        return f"It is loaded into a throw-away redis-server in the pod{takes}, and its keys are counted there."
+    there = f"{described(loaded.keys)} {'is' if sum(loaded.keys.values()) == 1 else 'are'} there"
+    if loaded.keys == planned.backup.artifact.keys_per_database:
+        there = "all of its keys are there"
+    expired = f"; {numbered(loaded.expired, 'key')} expired since it was made" if loaded.expired else ""
     return (
-        f"Loaded into a throw-away redis-server in the pod{needs}, it holds {described(loaded.keys)}{expired} "
-        f"(loaded for this plan in {loaded.seconds:.1f} s)."
+        f"Loaded into a throw-away redis-server in the pod{takes}: {there}{expired}. "
+        f"That took {loaded.seconds:.1f} s for this plan."
     )
 
 
@@ -93,8 +95,9 @@ def _cut_line(planned: Planned) -> str:
         return ""
     return (
         f"The append-only file ends in the middle of a command: its last {planned.loaded.left_out_bytes:,} bytes are "
-        "left out, and a transaction that they belong to, as by a Redis that starts with it. A file that was copied from a running server ends so, and one "
-        "whose copy stopped too early as well: see that the number of keys is what you expect."
+        "left out, and a transaction that they belong to, as by a Redis that starts with it. A file that was copied "
+        "from a running server ends so, and one whose copy stopped too early as well: see that the number of keys is "
+        "what you expect."
     )
 
 
@@ -126,11 +129,11 @@ def _room_line(planned: Planned) -> str:
     room = surveyed.room_bytes(planned.order)
     if room is None:
         return ""
-    limit = f"its maxmemory is {mib(surveyed.limit_bytes or 0)}"
+    limit = f"its maxmemory is {size(surveyed.limit_bytes or 0)}"
     full = f"drops keys ({surveyed.evicts})" if surveyed.evicts else "refuses writes"
-    takes = "The data" if loaded is None else f"The data takes about {mib(loaded.data_bytes)} there, and"
+    takes = "The data" if loaded is None else f"The data takes about {size(loaded.data_bytes)} there, and"
     warning = "; dropped keys are counted afterwards" if surveyed.evicts else ""
-    return f"{takes} has room for {mib(room)} at most: {limit}, and a target that is full {full}{warning}."
+    return f"{takes} has room for {size(room)} at most: {limit}, and a target that is full {full}{warning}."
 
 
 def _selection_line(planned: Planned) -> str:
@@ -158,11 +161,10 @@ def _strategy_line(planned: Planned) -> str:
     if order.strategy is RedisStrategy.FAIL_IF_NOT_EMPTY:
         return f"FailIfNotEmpty: nothing is overwritten; the restore begins only while {where} is empty."
     if order.strategy is RedisStrategy.REPLACE:
+        what = f"{where} is emptied first, now {described(keys)}"
         if order.key_pattern:
             what = f"the keys of {where} that match {order.key_pattern} are dropped first"
-        else:
-            what = f"{where} is emptied first"
-        return f"Replace: {what} ({described(keys)} there now), then the backup is written."
+        return f"Replace: {what}; then the backup is written."
     if order.existing is ExistingKeys.KEEP:
         return (
             "Merge, existing keys are kept: a key that is there when its turn comes is left as it is, "

@@ -115,12 +115,13 @@ def overwritten(url: RedisUrl, strategy: RedisStrategy) -> str:
 
 
 def described(keys: Mapping[int, int]) -> str:
-    """`1,200 keys in database 0 and 3 in database 9`."""
+    """`3 keys in database 9`, `1,203 keys (1,200 in database 0, 3 in database 9)`."""
     if not keys:
         return "no keys"
-    first, *others = [f"{count:,} in database {number}" for number, count in sorted(keys.items())]
-    words = [first.replace(" in", " key in" if first.startswith("1 ") else " keys in", 1), *others]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    total = numbered(sum(keys.values()), "key")
+    if len(keys) == 1:
+        return f"{total} in database {next(iter(keys))}"
+    return f"{total} ({', '.join(f'{count:,} in database {number}' for number, count in sorted(keys.items()))})"
 
 
 def of_mode(surveyed: Surveyed) -> Obstacle | None:
@@ -200,7 +201,8 @@ def of_unknown(surveyed: Surveyed, name: str) -> Obstacle:
     """The obstacle that the server does not have a command that the backup needs."""
     since = f", which Redis has from {_NEWER_COMMANDS[name]} on" if name in _NEWER_COMMANDS else ""
     words = f"the backup needs {name}{since}, and {surveyed.url.place} does not know it"
-    return Obstacle(Reason.TARGET_UNSUITABLE, words, "Restore into a newer server.")
+    without = ' A keyPattern of "*" restores the keys alone.' if name == "FUNCTION" else ""
+    return Obstacle(Reason.TARGET_UNSUITABLE, words, f"Restore into a newer server.{without}")
 
 
 def _needed(forbidden: Sequence[str], url: RedisUrl) -> list[str]:
@@ -241,8 +243,8 @@ def of_pod_memory(backup: Backup, limit_bytes: int | None) -> Obstacle | None:
         return None
     return Obstacle(
         Reason.TARGET_UNSUITABLE,
-        f"loading the backup takes about {mib(needed)} of memory, and the pod has {mib(limit_bytes)}",
-        f"Give the restore's pod a memory limit of at least {mib(needed)}.",
+        f"loading the backup takes about {size(needed)} of memory, and the pod has {size(limit_bytes)}",
+        f"Give the restore's pod a memory limit of at least {size(needed)}.",
     )
 
 
@@ -263,7 +265,7 @@ def _of_target_memory(
     then = f"it would drop keys ({surveyed.evicts})" if surveyed.evicts else "it would refuse the rest"
     return Obstacle(
         Reason.TARGET_UNSUITABLE,
-        f"the data takes about {mib(data_bytes)}, and {surveyed.url.place} has room for {mib(room)}: {then}",
+        f"the data takes about {size(data_bytes)}, and {surveyed.url.place} has room for {size(room)}: {then}",
         f"{cli(surveyed.url)} CONFIG SET maxmemory BYTES",
     )
 
@@ -273,6 +275,9 @@ def numbered(count: int, word: str) -> str:
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
-def mib(size_bytes: int) -> str:
-    """`1,024.0 MiB`."""
-    return f"{size_bytes / _MIB:,.1f} MiB"
+def size(size_bytes: int) -> str:
+    """`37 bytes`, `1.5 KiB`, `1,023.9 MiB`, `2.0 GiB`."""
+    for unit, name in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if size_bytes >= 1 << unit:
+            return f"{size_bytes / (1 << unit):,.1f} {name}"
+    return numbered(size_bytes, "byte")

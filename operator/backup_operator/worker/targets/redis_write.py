@@ -18,7 +18,7 @@ from backup_operator.worker.sources.redis_wire import ErrorReply, NotRedis
 from backup_operator.worker.targets.redis_commands import CommandFile, library_name
 from backup_operator.worker.targets.redis_merge import Merge, Merged
 from backup_operator.worker.targets.redis_pipeline import Pipeline, encoded
-from backup_operator.worker.targets.redis_survey import Obstacle, cli, described
+from backup_operator.worker.targets.redis_survey import Obstacle, cli, described, numbered
 
 _CONNECTION_NAME = b"backup-operator-restore"
 _WITH_SAFETY = (
@@ -157,11 +157,8 @@ class Writing:
 
 
 def _by_database(keys: Mapping[int, int]) -> str:
-    """` (300 in database 0 and 45 in database 3)` where there are several."""
-    if len(keys) < 2:
-        return ""
-    *others, last = (f"{count:,} in database {number}" for number, count in sorted(keys.items()))
-    return f" ({', '.join(others)} and {last})"
+    """` (300 in database 0, 45 in database 3)` where there are several."""
+    return described(keys)[len(numbered(sum(keys.values()), "key")) :] if len(keys) > 1 else ""
 
 
 def require_alone(pipeline: Pipeline, url: RedisUrl) -> None:

@@ -64,7 +64,7 @@ def test_a_check_that_fails_says_what_was_written_and_how_to_undo_it(tmp_path, b
     assert raised.value.reason is Reason.CHECK_FAILED
     assert raised.value.message == (
         f"3 of 3 checks do not hold. 127.0.0.1:{server.port} was written to: "
-        "101 of 101 keys were written (100 in database 0 and 1 in database 3); it was empty before"
+        "101 of 101 keys were written (100 in database 0, 1 in database 3); it was empty before"
     )
     assert raised.value.detail == (
         "users: expected at least 101, found 100; orders: expected at least 1, found 0; "

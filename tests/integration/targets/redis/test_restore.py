@@ -67,7 +67,7 @@ def test_a_backup_with_functions_is_refused_by_a_server_that_is_too_old_for_them
         left = contents(server)
 
     words = f"the backup needs FUNCTION, which Redis has from 7.0 on, and {place(server)} does not know it"
-    assert obstacles == (f"{words}. Restore into a newer server.",)
+    assert obstacles == (f'{words}. Restore into a newer server. A keyPattern of "*" restores the keys alone.',)
     assert (caught.value.reason, caught.value.message) == (Reason.TARGET_UNSUITABLE, words)
     assert left == {}
     assert left_behind(tmp_path) == []

@@ -82,8 +82,8 @@ def test_the_number_in_the_url_decides_which_keys_go_where(source, number, keys)
     [
         ({}, "no keys"),
         ({0: 1}, "1 key in database 0"),
-        ({9: 3, 0: 1200}, "1,200 keys in database 0 and 3 in database 9"),
-        ({0: 2, 1: 1, 2: 3}, "2 keys in database 0, 1 in database 1 and 3 in database 2"),
+        ({9: 3, 0: 1200}, "1,203 keys (1,200 in database 0, 3 in database 9)"),
+        ({0: 2, 1: 1, 2: 3}, "6 keys (2 in database 0, 1 in database 1, 3 in database 2)"),
     ],
 )
 def test_keys_are_said_by_database(keys, words):
