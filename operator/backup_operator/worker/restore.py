@@ -19,7 +19,7 @@ from backup_operator.contract.restore import RestoreOrder, RestoreReport
 from backup_operator.vocabulary.choices import Outcome, PostgresStrategy, SourceKind
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.checks.base import Checks
-from backup_operator.worker.checks.http import run_http_checks
+from backup_operator.worker.checks.http import Patience, run_http_checks
 from backup_operator.worker.errors import DeadlineExceeded, Interrupted, StoreError, TargetError, WorkerError
 from backup_operator.worker.keys import Keys, keys_for_reading
 from backup_operator.worker.log import fields
@@ -162,7 +162,7 @@ def _ask_the_application(job: _Restore, applied: Applied) -> None:
         return
     job.steps.begin("http checks")
     try:
-        checks.take(run_http_checks(checks.http))
+        checks.take(run_http_checks(checks.http, Patience(clock=job.workplace.clock, wait=job.workplace.wait)))
     except TargetError as error:
         words = f"{error.message} {applied.state}"
         raise TargetError(error.reason, words, detail=error.detail, hint=error.hint) from error
