@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 import redis
 
 from backup_operator.contract.order import RedisOrder, RedisTls, SecretFile
+from backup_operator.worker.errors import WorkerError
 from backup_operator.worker.sources.base import Contents, SourceFacts
 from backup_operator.worker.sources.redis import RedisSource
 from tests.support.redis_server import RedisServer
@@ -32,6 +34,13 @@ def dump(directory: Path, url: str, tls: RedisTls | None = None) -> tuple[Source
     facts = made.preflight()
     with made.dumps()[0].stream() as chunks:
         return facts, b"".join(chunks)
+
+
+def fault(directory: Path, url: str) -> WorkerError:
+    """The error with which a dump ends."""
+    with pytest.raises(WorkerError) as caught:
+        dump(directory, url)
+    return caught.value
 
 
 def inspect(rdb: bytes, *, chunk_bytes: int = 65536, check: str = "redis-check-rdb") -> Contents:

@@ -1,9 +1,9 @@
 """Room `tests.integration.redis`: a TCP server that plays a Redis server in trouble."""
 
 import socket
-import threading
 from collections.abc import Callable
-from typing import Self
+
+from tests.support.tcp_server import TcpServer
 
 INFO = (
     b"redis_version:7.0.15\r\nredis_mode:standalone\r\nrole:master\r\nloading:0\r\nused_memory:1000\r\n"
@@ -12,7 +12,7 @@ INFO = (
 _Answer = bytes | Callable[[socket.socket], None] | None
 
 
-class FakeRedis:
+class FakeRedis(TcpServer):
     """Answers PING, INFO, REPLCONF as a healthy server does; `answers` overrides, by the command's name.
 
     An answer is the raw bytes to send; None closes the connection; a function is given the connection.
@@ -25,28 +25,8 @@ class FakeRedis:
             "REPLCONF": b"+OK\r\n",
             **answers,
         }
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
+        super().__init__(self._talk)
         self.url = f"redis://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> Self:
-        self._serving = threading.Thread(target=self._serve, daemon=True)
-        self._serving.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # shutdown wakes the thread; a close alone would leave it waiting on a number that the next socket gets
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._serving.join()
-        self._listener.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _address = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
 
     def _talk(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as lines:

@@ -7,9 +7,9 @@ import pytest
 from backup_operator.vocabulary.choices import ExistingKeys, RedisStrategy
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import Interrupted
-from tests.integration.targets.redis.relay import CuttingRelay
 from tests.integration.targets.redis.restoring import KEYS, backup_of, left_behind, refused, target
 from tests.support.redis_server import RedisServer
+from tests.support.tcp_server import CuttingRelay
 
 
 def test_a_connection_that_breaks_in_the_middle_says_how_many_keys_are_there(tmp_path, plain):
