@@ -2,7 +2,7 @@
 
 import argparse
 
-from tests.bench import backup, restore_redis
+from tests.bench import backup, restore_postgres, restore_redis
 
 
 def main() -> None:
@@ -14,6 +14,7 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=1.0, help="size of the database (default 1.0)")
     arguments = parser.parse_args()
     backup.run(rounds=arguments.rounds, gigabytes=arguments.gigabytes)
+    restore_postgres.run(rounds=arguments.rounds, gigabytes=arguments.gigabytes)
     restore_redis.run(rounds=arguments.rounds)
 
 
