@@ -259,11 +259,22 @@ def _died(known: RestoreRequestStatus, sight: Sight, job: JobSeen, now: datetime
 
 def _began(known: RestoreRequestStatus, attempts: tuple[Attempt, ...]) -> Began:
     """Whether the container of a restore has ever run."""
-    if any(one.exit_code is not None and one.ended_by not in _NEVER_RAN for one in attempts):
+    if any(_has_run(one) for one in attempts):
         return Began.YES
     if attempts and all(one.ended_by in _NEVER_RAN for one in attempts):
         return Began.NO
     return Began.NO if any(_is_false(one) for one in known.conditions) else Began.UNKNOWN
+
+
+def _has_run(attempt: Attempt) -> bool:
+    """Whether a container has run for sure.
+
+    Of one that it cannot find when the pod ends, kubelet says exit code 137, be it started or not; only the words tell.
+    Source: https://github.com/kubernetes/kubernetes/blob/v1.35.0/pkg/kubelet/kubelet_pods.go and status_manager.go
+    """
+    if attempt.ended_by == "ContainerStatusUnknown":
+        return "used to be Running" in attempt.words
+    return attempt.exit_code is not None and attempt.ended_by not in _NEVER_RAN
 
 
 # --- small words

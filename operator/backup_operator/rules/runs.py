@@ -34,8 +34,6 @@ class Attempt:
     started_at: datetime
     finished_at: datetime
     report: Report | None = None
-    restore: RestoreReport | None = None
-    """What a worker reports that plans or restores."""
     exit_code: int | None = None
     ended_by: str = ""
     """The container's or the pod's own reason: `OOMKilled`, `StartError`, `Evicted`, …"""
@@ -43,6 +41,8 @@ class Attempt:
     """The cluster took the pod away: eviction, preemption, a drained node."""
     words: str = ""
     memory_limit: str = ""
+    restore: RestoreReport | None = None
+    """What a worker reports that plans or restores."""
 
     @property
     def letter(self) -> Report | RestoreReport | None:

@@ -1,4 +1,4 @@
-"""A policy's life on a real API server: CronJob, status, Events, drift, refusals, death; and RestoreRequests."""
+"""A policy's life on a real API server: CronJob, status, Events, drift, refusals, death."""
 
 import json
 from typing import Any
@@ -234,35 +234,6 @@ def test_a_deleted_policy_that_is_made_again_starts_over_under_its_new_uid(names
         lambda owners: owners == {uid},
         for_what="a CronJob of the new policy",
     )
-
-
-def test_a_restore_request_ends_at_once_and_for_good(namespace: Namespace):
-    request = {
-        "apiVersion": "backup.agentsflow.ai/v1alpha1",
-        "kind": "RestoreRequest",
-        "metadata": {"name": "once"},
-        "spec": {
-            "from": {"policyRef": {"name": "app-db"}},
-            "backup": {"latest": True},
-            "target": {"postgres": {"strategy": "NewDatabase"}},
-        },
-    }
-
-    namespace.apply(request)
-
-    found = wait_until(
-        lambda: namespace.get("restorerequest", "once"), lambda one: "status" in one, for_what="the end of the request"
-    )
-    status = found["status"]
-    assert [(one["type"], one["status"], one["reason"]) for one in status["conditions"]] == [
-        ("Failed", "True", "NotYetSupported")
-    ]
-    assert (status["state"], status["source"], status["backup"]) == ("Failed", "app-db", "latest")
-    assert "kubectl delete rr once" in status["message"]
-    namespace.kubectl("annotate", "restorerequest", "once", "touched=yes")
-    namespace.apply(policy())
-    wait_for(namespace, Scheduled="Scheduled")
-    assert namespace.get("restorerequest", "once")["status"] == status
 
 
 def test_pods_that_a_quota_refuses_are_named(namespace: Namespace):
