@@ -1,4 +1,4 @@
-"""Room `worker`: SIGTERM and the order's deadline, turned into errors of the run; used by `worker.cli`."""
+"""Room `worker`: SIGTERM, Ctrl-C and the deadline, turned into errors of the run; used by `worker.cli` and by_hand."""
 
 import signal
 from collections.abc import Iterator
@@ -8,13 +8,18 @@ from types import FrameType
 
 from backup_operator.worker.errors import DeadlineExceeded, Interrupted
 
+_ASKED = {
+    signal.SIGTERM: "the process was asked to stop (SIGTERM): the pod was deleted, evicted or its node is going down",
+    signal.SIGINT: "somebody pressed Ctrl-C",
+}
+_STOPS = tuple(_ASKED)
 _TRIED_AGAIN = "the Job tries again where it has attempts left; else the next schedule does"
 _NEVER_TRIED_AGAIN = "a restore is never tried again by itself: make a new request once you know the target's state"
 
 
 @contextmanager
 def stopped_from_outside(deadline: timedelta, *, tried_again: bool = True) -> Iterator[None]:
-    """Within it, SIGTERM raises Interrupted and the deadline raises DeadlineExceeded, once, in the main thread.
+    """Within it, SIGTERM and SIGINT raise Interrupted, the deadline DeadlineExceeded, once, in the main thread.
 
     Both stay quiet afterwards, so that cleaning up is never cut short by a second one. `tried_again` says whether
     another attempt follows by itself, as that of a backup does.
@@ -23,13 +28,14 @@ def stopped_from_outside(deadline: timedelta, *, tried_again: bool = True) -> It
     def stop_quietly() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in _STOPS:
+            signal.signal(number, signal.SIG_IGN)
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
+    def interrupt(number: int, _frame: FrameType | None) -> None:
         stop_quietly()
         raise Interrupted(
             "the run was stopped before it ended",
-            detail="the process was asked to stop (SIGTERM): the pod was deleted, evicted or its node is going down",
+            detail=_ASKED[signal.Signals(number)],
             hint=_TRIED_AGAIN if tried_again else _NEVER_TRIED_AGAIN,
         )
 
@@ -40,8 +46,9 @@ def stopped_from_outside(deadline: timedelta, *, tried_again: bool = True) -> It
             hint="raise spec.job.deadline, or look in the log which step takes so long",
         )
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
-    signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.getsignal(number) for number in (*_STOPS, signal.SIGALRM)}
+    for number in _STOPS:
+        signal.signal(number, interrupt)
     signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, deadline.total_seconds())
     try:

@@ -5,35 +5,45 @@
     backup-worker open   --store DIR --passphrase-file FILE RUN --output FILE
     backup-worker restore …                       see `worker.restore_by_hand`
 
-The first three only read the store. Answers go to stdout, all else to stderr; the exit code is 0 or, for a failure, 20.
+The first three only read the store. Answers go to stdout, all else to stderr; `--help` tells the exit codes.
 """
 
 import argparse
+import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from backup_operator.contract.exits import Exit
 from backup_operator.vocabulary.reasons import Reason
+from backup_operator.worker.alarms import stopped_from_outside
 from backup_operator.worker.errors import TargetError, WorkerError
 from backup_operator.worker.keys import Keys, keys_for_reading
+from backup_operator.worker.list_by_hand import read_shelf
 from backup_operator.worker.log import fields
 from backup_operator.worker.opening import OpenBackup, StoredArtifact, opened
 from backup_operator.worker.progress import Progress
-from backup_operator.worker.restore_by_hand import add_restore_options, passphrase_files, restore_by_hand, selection_of
-from backup_operator.worker.store.catalog import CatalogReading, ListedRun, read_catalog
+from backup_operator.worker.restore_by_hand import (
+    EXIT_CODES,
+    LONGEST,
+    RUN_HELP,
+    HandExit,
+    add_restore_options,
+    passphrase_files,
+    progress_interval,
+    restore_by_hand,
+    selection_of,
+)
+from backup_operator.worker.store.catalog import read_catalog
 from backup_operator.worker.store.directory import Store
 from backup_operator.worker.store.layout import open_store
 from backup_operator.worker.workplace import Workplace
 
 _LOG = logging.getLogger(__name__)
-_INTERVAL = timedelta(seconds=5)
 _MANY_BYTES = 1 << 20
 
 
@@ -43,11 +53,12 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     verb.add_argument("--json", action="store_true", help="as JSON, for a program")
     verb.set_defaults(act=_list)
     verb = _verb(verbs, "verify", "read backups to their last byte", "verify --store … --passphrase-file key latest")
-    verb.add_argument("runs", nargs="*", metavar="RUN", help="names of runs, or `latest` (default: every backup)")
+    verb.add_argument("runs", nargs="*", metavar="RUN", help=f"{RUN_HELP} (default: every backup)")
+    verb.add_argument("--json", action="store_true", help="one line of JSON for each, for a program")
     verb.set_defaults(act=_verify)
     example = "open --store … --passphrase-file key backup_20231201_020000 --output app.sql"
     verb = _verb(verbs, "open", "verify a backup, then write its plaintext", example)
-    verb.add_argument("run", metavar="RUN", help="name of a run, or `latest`")
+    verb.add_argument("run", metavar="RUN", help=RUN_HELP)
     verb.add_argument("--artifact", help="file of the run to open (default: its first)")
     verb.add_argument("--output", type=Path, help="a new file (default: stdout)")
     verb.set_defaults(act=_open)
@@ -60,7 +71,13 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def _verb(
     verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, purpose: str, example: str
 ) -> argparse.ArgumentParser:
-    parser = verbs.add_parser(name, help=purpose, description=purpose, epilog=f"example: backup-worker {example}")
+    parser = verbs.add_parser(
+        name,
+        help=purpose,
+        description=purpose,
+        epilog=f"example:\n  backup-worker {example}\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--store", type=Path, required=True, help="directory of the store: where RECOVER.md lies")
     parser.add_argument(
         "--passphrase-file",
@@ -80,19 +97,19 @@ class _Desk:
     keys: Keys
     workplace: Workplace
 
-    def progress(self, step: str) -> Progress:
-        return Progress(step, interval=_INTERVAL, clock=self.workplace.clock)
+    def progress(self, step: str, artifact: StoredArtifact) -> Progress:
+        return Progress(step, interval=progress_interval(), clock=self.workplace.clock, of_bytes=artifact.plain_bytes)
 
 
-def act_by_hand(arguments: argparse.Namespace, workplace: Workplace) -> Exit:
-    """Do what the person typed. Returns: OK or FINAL; failures are told on stderr as message, detail, hint."""
-    act: Callable[[argparse.Namespace, _Desk], Exit] = arguments.act
+def act_by_hand(arguments: argparse.Namespace, workplace: Workplace) -> HandExit:
+    """Do what the person typed. Failures are told on stderr as message, detail, hint."""
+    act: Callable[[argparse.Namespace, _Desk], HandExit] = arguments.act
     try:
-        with _desk(arguments, workplace) as desk:
+        with stopped_from_outside(LONGEST, tried_again=False), _desk(arguments, workplace) as desk:
             return act(arguments, desk)
     except WorkerError as error:
         _tell(error)
-        return Exit.FINAL  # a person is there already: nothing tries again
+        return HandExit.FAILED
 
 
 @contextmanager
@@ -104,74 +121,72 @@ def _desk(arguments: argparse.Namespace, workplace: Workplace) -> Iterator[_Desk
         yield _Desk(store, keys, workplace)
 
 
-def _list(arguments: argparse.Namespace, desk: _Desk) -> Exit:
-    reading = read_catalog(desk.store, desk.keys.entries)
-    sys.stdout.write(reading.catalog_of_all().model_dump_json() + "\n" if arguments.json else _table(reading))
-    for warning in reading.warnings():
+def _list(arguments: argparse.Namespace, desk: _Desk) -> HandExit:
+    shelf = read_shelf(desk.store, desk.keys)
+    sys.stdout.write(shelf.json() if arguments.json else shelf.page())
+    for warning in shelf.warnings():
         _LOG.warning(warning)
-    return Exit.OK
+    return HandExit.DONE
 
 
-def _table(reading: CatalogReading) -> str:
-    lines = [f"{'NAME':<24}{'STARTED (UTC)':<22}{'BYTES':>15}{'ROWS OR KEYS':>15}  FILES"]
-    lines += [_line(run) for run in reading.entries]
-    return "\n".join(lines if reading.entries else ["no backup"]) + "\n"
-
-
-def _line(run: ListedRun) -> str:
-    counted = run.rows if run.rows is not None else run.keys if run.keys is not None else "-"
-    files = " ".join(artifact.name for artifact in run.artifacts)
-    return f"{run.name:<24}{run.started_at:%Y-%m-%d %H:%M:%S}   {run.size_bytes:>15}{counted:>15}  {files}"
-
-
-def _verify(arguments: argparse.Namespace, desk: _Desk) -> Exit:
+def _verify(arguments: argparse.Namespace, desk: _Desk) -> HandExit:
     """Every named run, the others too when one is bad; the worst exit code."""
     runs = arguments.runs or [run.name for run in read_catalog(desk.store, desk.keys.entries).entries]
     if not runs:
         raise TargetError(Reason.BACKUP_NOT_FOUND, f"{desk.store.directory} holds no backup that can be opened")
-    return max(_verify_run(run, desk) for run in runs)
+    return max(_verify_run(run, desk, as_json=arguments.json) for run in runs)
 
 
-def _verify_run(run: str, desk: _Desk) -> Exit:
+def _verify_run(run: str, desk: _Desk, *, as_json: bool) -> HandExit:
     try:
         with opened(desk.store, desk.keys, selection_of(run)) as backup:
             for artifact in backup.artifacts:
-                artifact.verify(desk.progress(f"verify {artifact.name}"))
-            good = _good(backup)
+                artifact.verify(desk.progress(f"verify {artifact.name}", artifact))
+            told = {"name": backup.name, "good": True, **_found(backup)} if as_json else _good(backup)
     except WorkerError as error:
-        sys.stdout.write(f"{run}: BAD: {error.message}\n")
+        bad = {"name": run, "good": False, "reason": str(error.reason), "message": error.message}
+        sys.stdout.write(json.dumps(bad) + "\n" if as_json else f"{run}: BAD: {error.message}\n")
         _tell(error)
-        return Exit.FINAL
-    sys.stdout.write(good + "\n")
-    return Exit.OK
+        return HandExit.FAILED
+    sys.stdout.write((told if isinstance(told, str) else json.dumps(told)) + "\n")
+    return HandExit.DONE
 
 
-def _good(backup: OpenBackup) -> str:
+def _found(backup: OpenBackup) -> dict[str, object]:
     contents = [artifact.contents for artifact in backup.artifacts if artifact.contents]
     rows = [each.rows for each in contents if each.rows is not None]
     keys = [each.keys for each in contents if each.keys is not None]
-    counted = f"{sum(rows)} rows" if rows else f"{sum(keys)} keys" if keys else "not counted"
-    stored_bytes = sum(artifact.proven.stored_bytes for artifact in backup.artifacts if artifact.proven)
-    unrecorded = "" if backup.entry else ", unrecorded: nothing says what it should hold"
-    return f"{backup.name}: good, {counted}, {stored_bytes} bytes{unrecorded}"
+    return {
+        "rows": sum(rows) if rows else None,
+        "keys": sum(keys) if keys else None,
+        "stored_bytes": sum(artifact.proven.stored_bytes for artifact in backup.artifacts if artifact.proven),
+        "recorded": backup.entry is not None,
+    }
 
 
-def _open(arguments: argparse.Namespace, desk: _Desk) -> Exit:
+def _good(backup: OpenBackup) -> str:
+    found = _found(backup)
+    counted = next((f"{found[word]} {word}" for word in ("rows", "keys") if found[word] is not None), "not counted")
+    unrecorded = "" if found["recorded"] else ", unrecorded: nothing says what it should hold"
+    return f"{backup.name}: good, {counted}, {found['stored_bytes']} bytes{unrecorded}"
+
+
+def _open(arguments: argparse.Namespace, desk: _Desk) -> HandExit:
     if arguments.output is None and sys.stdout.isatty():
         raise TargetError(
             Reason.TARGET_UNSUITABLE, "a database does not go to a terminal", hint="Name a file with --output, or pipe."
         )
     with opened(desk.store, desk.keys, selection_of(arguments.run)) as backup:
         artifact = _named(backup.artifacts, arguments.artifact)
-        artifact.verify(desk.progress(f"verify {artifact.name}"))
+        artifact.verify(desk.progress(f"verify {artifact.name}", artifact))
         with _output(arguments.output) as output:
             _copy(artifact, output)
     where = arguments.output or "stdout"
     _LOG.info("opened", extra=fields(file=artifact.name, bytes=artifact.plain_bytes, to=where))
-    return Exit.OK
+    return HandExit.DONE
 
 
-def _restore(arguments: argparse.Namespace, desk: _Desk) -> Exit:
+def _restore(arguments: argparse.Namespace, desk: _Desk) -> HandExit:
     return restore_by_hand(arguments, desk.workplace)
 
 

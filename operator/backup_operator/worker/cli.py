@@ -62,10 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     set_up_logging()
     with tempfile.TemporaryDirectory(prefix="backup-worker-") as scratch:
-        return int(_act(arguments, Workplace(scratch=Path(scratch))))
+        return _act(arguments, Workplace(scratch=Path(scratch)))
 
 
-def _act(arguments: argparse.Namespace, workplace: Workplace) -> Exit:
+def _act(arguments: argparse.Namespace, workplace: Workplace) -> int:
     if arguments.verb != "run":
         return act_by_hand(arguments, workplace)
     report = run(arguments.order, workplace)

@@ -4,9 +4,13 @@ A line is `time level message key=value …`: a constant message, fields for the
 """
 
 import logging
+import shutil
 import sys
 from datetime import UTC, datetime
+from typing import TextIO
 
+PROGRESS = "progress"
+"""The message of records that say how far a step is."""
 _PLAIN_VALUE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:/+%,~")
 
 
@@ -23,9 +27,23 @@ class FieldFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
+class TerminalHandler(logging.StreamHandler[TextIO]):
+    """Shows how far a step is in one line that changes in place, and all else as lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record; a line of progress stays open until the next record."""
+        words = self.format(record)
+        if record.getMessage() == PROGRESS:
+            width = shutil.get_terminal_size().columns - 1
+            self.stream.write(f"\r\x1b[K{words[:width]}")
+        else:
+            self.stream.write(f"\r\x1b[K{words}\n")
+        self.flush()
+
+
 def set_up_logging() -> None:
     """Send INFO and above to stderr. The libraries' own INFO lines are left out."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = TerminalHandler(sys.stderr) if sys.stderr.isatty() else logging.StreamHandler(sys.stderr)
     handler.setFormatter(FieldFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("backup_operator").setLevel(logging.INFO)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 
-from backup_operator.worker.log import fields
+from backup_operator.worker.log import PROGRESS, fields
 
 _LOG = logging.getLogger(__name__)
 
@@ -17,8 +17,10 @@ Clock = Callable[[], float]
 class Progress:
     """Counts the bytes of one step and logs them with their rate, at most once an interval."""
 
-    def __init__(self, step: str, *, interval: timedelta, clock: Clock) -> None:
+    def __init__(self, step: str, *, interval: timedelta, clock: Clock, of_bytes: int = 0) -> None:
+        """`of_bytes`: how many there will be, where that is known."""
         self._step = step
+        self._of_bytes = of_bytes
         self._interval_seconds = interval.total_seconds()
         self._clock = clock
         self._started = self._said = clock()
@@ -60,10 +62,11 @@ class Progress:
         rate = (self.total_bytes - self._said_bytes) / (now - self._said) / 1e6
         known = self.counted()
         _LOG.info(
-            "progress",
+            PROGRESS,
             extra=fields(
                 step=self._step,
                 bytes=self.total_bytes,
+                done=f"{min(100 * self.total_bytes // self._of_bytes, 100)}%" if self._of_bytes else "",
                 **known,
                 rate=f"{rate:.1f}MB/s",
                 seconds=round(now - self._started),

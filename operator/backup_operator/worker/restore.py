@@ -106,7 +106,8 @@ def _restore_from(job: _Restore, keys: Keys) -> None:
 
 def _verify(job: _Restore, artifact: StoredArtifact) -> None:
     interval, clock = job.order.progress_interval, job.workplace.clock
-    artifact.verify(Progress(f"verify {artifact.name}", interval=interval, clock=clock))
+    progress = Progress(f"verify {artifact.name}", interval=interval, clock=clock, of_bytes=artifact.plain_bytes)
+    artifact.verify(progress)
 
 
 def _restorable(artifact: StoredArtifact, backup: OpenBackup) -> RestoredArtifact:
@@ -139,9 +140,11 @@ def _restore_into(job: _Restore, target: Target, backup: OpenBackup) -> None:
     if job.order.safety_backup and _loses_content(job.order, plan) and not plan.obstacles:
         job.steps.begin("safety backup")
         job.account.safety_backup = back_up_target(job.order, job.workplace)
-    job.account.may_have_written = True
+        try_to_remove_old_safety_backups(job.store, job.workplace)
+    job.account.may_have_written = not plan.obstacles
     job.account.applied = target.apply(artifacts, job.steps.begin)
     _ask_the_application(job, job.account.applied)
+    try_to_remove_old_safety_backups(job.store, job.workplace)
 
 
 def _told_by_marker(job: _Restore) -> dict[str, JsonValue]:
@@ -191,6 +194,7 @@ def open_target(order: RestoreOrder, workplace: Workplace, checks: Checks) -> Ta
         confirm=order.confirm,
         memory_limit_bytes=pod_memory_limit_bytes(),
         checks=checks,
+        has_safety_backup=order.safety_backup,
     )
 
 
@@ -239,8 +243,6 @@ def _told_in_the_end(job: _Restore) -> Iterator[None]:
     finally:
         if not job.order.dry_run:
             _tell_audit(job, outcome, reason)
-            if job.account.safety_backup or outcome is Outcome.SUCCEEDED:
-                try_to_remove_old_safety_backups(job.store, job.workplace)
 
 
 def _tell_audit(job: _Restore, outcome: Outcome, reason: str) -> None:

@@ -8,13 +8,13 @@ Nothing is overwritten by default: a PostgreSQL backup goes into a new database,
 
 import argparse
 import getpass
+import logging
 import sys
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Any
 
-from backup_operator.contract.exits import Exit
 from backup_operator.contract.order import PostgresTls, RedisTls, SecretFile, StoreOrder
 from backup_operator.contract.restore import (
     PostgresTargetOrder,
@@ -27,13 +27,39 @@ from backup_operator.contract.restore import (
 from backup_operator.vocabulary.choices import ExistingKeys, MissingRoles, PostgresStrategy, RedisStrategy, TlsMode
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import TargetError
+from backup_operator.worker.log import fields
 from backup_operator.worker.restore import restore
+from backup_operator.worker.restore_account import RestoreAccount
 from backup_operator.worker.secrets import read_secret
 from backup_operator.worker.workplace import Workplace
 
+_PLANNED = "Planned: nothing was changed."
+_LOG = logging.getLogger(__name__)
 RUN_HELP = "a run, a safety backup, a file of the old scripts, `latest`, or `before=TIME`"
-_LONGEST = timedelta(days=7)
-_INTERVAL = timedelta(seconds=5)
+LONGEST = timedelta(days=7)
+"""For what a person watches there is no deadline worth the name."""
+EXIT_CODES = """\
+exit codes:
+  0   done, and all of it is good; or planned, and nothing is in the way
+  2   the command line is wrong
+  3   planned, and something is in the way: the plan names it
+  20  failed, and nothing was changed anywhere
+  21  failed, and the target may have been changed: the message says in what state it is
+"""
+
+
+class HandExit(IntEnum):
+    """How a verb ended, for a script."""
+
+    DONE = 0
+    OBSTACLES = 3
+    FAILED = 20
+    CHANGED = 21
+
+
+def progress_interval() -> timedelta:
+    """Often enough for a person to see that it goes on; a terminal shows it in place."""
+    return timedelta(seconds=0.5 if sys.stderr.isatty() else 5)
 
 
 def add_restore_options(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +69,7 @@ def add_restore_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ca-file", type=Path, help="CA of the target's certificate, in PEM")
     strategies = ", ".join([*PostgresStrategy, *RedisStrategy])
     parser.add_argument("--strategy", help=f"one of {strategies} (default: the one that overwrites nothing)")
+    parser.add_argument("--json", action="store_true", help="the whole report as JSON, for a program")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and touch nothing")
     parser.add_argument("--approve", metavar="PIN", default="", help="only if the plan is still the one with this pin")
     parser.add_argument("--confirm", default="", help="name of what may lose its content: the database, or <host>/<db>")
@@ -58,14 +85,17 @@ def add_restore_options(parser: argparse.ArgumentParser) -> None:
     redis.add_argument("--key-pattern", default="", help="only keys that match this glob")
 
 
-def restore_by_hand(arguments: argparse.Namespace, workplace: Workplace) -> Exit:
+def restore_by_hand(arguments: argparse.Namespace, workplace: Workplace) -> HandExit:
     """Plan or restore, and print how it went. Raises: TargetError, SecretMissing for what was typed wrong."""
-    report = restore(_order(arguments), workplace)
-    sys.stdout.write("\n".join(_page(report)) + "\n")
-    if report.fault is not None:
-        fault = report.fault
-        raise TargetError(fault.reason, fault.message, detail=fault.detail, hint=fault.hint)
-    return Exit.OK
+    account = RestoreAccount(workplace.now(), dry_run=arguments.dry_run)
+    report = restore(_order(arguments), workplace, account)
+    sys.stdout.write(report.model_dump_json(exclude_none=True) if arguments.json else "\n".join(_page(report)))
+    sys.stdout.write("\n")
+    if report.fault is None:
+        return HandExit.OBSTACLES if report.dry_run and report.obstacles else HandExit.DONE
+    fault = report.fault
+    _LOG.error(fault.message, extra=fields(reason=fault.reason, detail=fault.detail, hint=fault.hint))
+    return HandExit.CHANGED if account.may_have_written else HandExit.FAILED
 
 
 def _order(arguments: argparse.Namespace) -> RestoreOrder:
@@ -84,8 +114,8 @@ def _order(arguments: argparse.Namespace) -> RestoreOrder:
         approved=arguments.approve,
         confirm=arguments.confirm,
         safety_backup=not arguments.without_safety_backup,
-        deadline=_LONGEST,
-        progress_interval=_INTERVAL,
+        deadline=LONGEST,
+        progress_interval=progress_interval(),
         **{kind: target},
     )
 
@@ -166,9 +196,10 @@ def _page(report: RestoreReport) -> list[str]:
     lines = [f"Backup: {report.run}"] if report.run else []
     if report.plan:
         lines += ["Plan:", *(f"  - {line}" for line in report.plan), f"  pin: {report.pin}"]
+    lines += [f"In the way: {obstacle}" for obstacle in report.obstacles]
     lines += [f"Step {step.name}: {step.seconds:.1f} s" for step in report.steps]
     if report.safety_backup:
-        lines.append(f"Safety backup of what was there: {report.safety_backup}, in the directory `safety` of the store")
+        lines.append(f"Safety backup of what was there: {report.safety_backup}, restored by that name; kept for a week")
     lines += [f"Note: {note}" for note in report.notes]
     if report.counts:
         lines.append(f"Found afterwards: {sum(report.counts.values())} in {len(report.counts)} tables or databases")
@@ -179,4 +210,6 @@ def _page(report: RestoreReport) -> list[str]:
 def _ending(report: RestoreReport) -> str:
     if report.fault is not None:
         return "FAILED"
-    return "Planned: nothing was changed." if report.dry_run else "Restored, and its counts agree."
+    if report.dry_run:
+        return "Planned, and something is in the way. Nothing was changed." if report.obstacles else _PLANNED
+    return "Restored, and its counts agree."

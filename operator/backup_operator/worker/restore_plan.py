@@ -59,26 +59,28 @@ def _contents(backup: OpenBackup) -> str:
         return _found(backup.artifacts[0])
     server = entry.server
     product = server.get("product") or ("PostgreSQL" if entry.kind is SourceKind.POSTGRES else "Redis")
-    database = f"database {server['database']} of " if server.get("database") not in (None, "") else ""
+    database = f"database {server['database']} of " if server.get("database") not in (None, "", "all") else ""
     return f"It holds {_counts(entry)}, from {database}{product} {server.get('version', 'of an unknown version')}."
 
 
 def _counts(entry: Entry) -> str:
     if entry.rows is not None:
         tables = sum(len(artifact.rows_per_table or ()) for artifact in entry.artifacts)
-        return f"{entry.rows:,} rows in {tables:,} tables"
+        return f"{_numbered(entry.rows, 'row')} in {_numbered(tables, 'table')}"
     if entry.keys is not None:
         databases = sum(len(artifact.keys_per_database or ()) for artifact in entry.artifacts)
-        return f"{entry.keys:,} keys in {databases:,} databases"
+        return f"{_numbered(entry.keys, 'key')} in {_numbered(databases, 'database')}"
     return "what was not counted"
 
 
 def _found(artifact: StoredArtifact) -> str:
     contents = artifact.contents
     if contents is not None and contents.rows is not None:
-        return f"Found in it: {contents.rows:,} rows in {len(contents.rows_per_table or ()):,} tables."
+        tables = len(contents.rows_per_table or ())
+        return f"Found in it: {_numbered(contents.rows, 'row')} in {_numbered(tables, 'table')}."
     if contents is not None and contents.keys is not None:
-        return f"Found in it: {contents.keys:,} keys in {len(contents.keys_per_database or ()):,} databases."
+        databases = len(contents.keys_per_database or ())
+        return f"Found in it: {_numbered(contents.keys, 'key')} in {_numbered(databases, 'database')}."
     return "What it holds is known only when it is loaded, before anything is written."
 
 
@@ -114,7 +116,7 @@ def _expected(backup: OpenBackup, store: Store, verified_seconds: float) -> str:
         seconds, loaded_bytes = last
         guess = seconds * plain_bytes / max(loaded_bytes, 1)
         return (
-            f"{verified}; expect about {_seconds(max(guess, verified_seconds))} for the restore: the last one from "
+            f"{verified}; expect about {_seconds(max(guess, verified_seconds, 1))} for the restore: the last one from "
             f"this store took {_seconds(seconds)} for {size_in_words(loaded_bytes)}."
         )
     records = [artifact.record for artifact in backup.artifacts if artifact.record]
@@ -124,7 +126,7 @@ def _expected(backup: OpenBackup, store: Store, verified_seconds: float) -> str:
     proven = sum(record.verify_seconds for record in records)
     guess = verified_seconds + _LOAD_PER_DUMP * dumped
     return (
-        f"{verified}; expect about {_seconds(guess)} for the restore: when it was made, the dump took "
+        f"{verified}; expect about {_seconds(max(guess, 1))} for the restore: when it was made, the dump took "
         f"{_seconds(dumped)} and its verification {_seconds(proven)}; loading mostly takes twice the dump."
     )
 
@@ -145,6 +147,10 @@ def _told(event: Mapping[str, object], kind: str) -> tuple[float, int] | None:
     if isinstance(seconds, int | float) and isinstance(loaded_bytes, int) and loaded_bytes > 0:
         return float(seconds), loaded_bytes
     return None
+
+
+def _numbered(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _seconds(seconds: float) -> str:

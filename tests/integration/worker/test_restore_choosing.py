@@ -80,7 +80,7 @@ def test_a_plan_reads_like_a_page(place, source):
     page = "\n".join(report.plan)
     assert page.startswith(
         "The backup redis_20231202_020000 of ns/app, begun 2023-12-02 02:00:00 UTC, 7 days 7 hours ago.\n"
-        "It holds 30 keys in 1 databases, from "
+        "It holds 30 keys in 1 database, from Redis "
     )
     assert "Read to its last byte now: redis_20231202_020000.rdb.gz.gpg, " in page
     assert "Opened with the current key, key KEY of Secret ns/app (fingerprint " in page
