@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StrictInt
 
-from backup_operator.api.meta import Amount, Duration, ObjectName
+from backup_operator.api.meta import Amount, Duration, ObjectName, Quantity
 from backup_operator.api.parts import Part, Rule
 
 
@@ -89,6 +89,9 @@ class RestoreJobSettings(Part):
     """The longest time that the restore may take; planning has as long. Default: 6h."""
     resources: Resources | None = None
     """CPU and memory of the worker; Redis needs what its keys take. Default: the policy's, else the chart's."""
+    scratch_size: Quantity | None = None
+    """Size of the pod's scratch volume: a Redis backup is unpacked in it, and a PostgreSQL one in Custom format for
+    parallel jobs. Default: the chart's."""
     node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] | None = None
     """Labels of the nodes that may run it. Default: the policy's, else every node."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] | None = None

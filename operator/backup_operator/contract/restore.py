@@ -49,6 +49,8 @@ class PostgresTargetOrder(Letter):
     jobs: int = 2
     """Parallel jobs of pg_restore, where the strategy allows them."""
     lock_timeout_seconds: int = 60
+    scratch_bytes: int | None = None
+    """What the scratch volume may hold, whatever its file system has free; None: as much as that."""
 
 
 class RedisTargetOrder(Letter):
@@ -61,6 +63,8 @@ class RedisTargetOrder(Letter):
     """Merge only."""
     key_pattern: str = ""
     """Only keys that match this glob; empty: all."""
+    scratch_bytes: int | None = None
+    """As of a PostgreSQL target."""
 
 
 class CheckOrder(Letter):

@@ -5,20 +5,10 @@ compared by value: the server writes `1000m` as `1`.
 """
 
 import json
-import re
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
-_AMOUNT = re.compile(r"([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E)?")
-_UNITS: dict[str | None, Decimal] = {
-    None: Decimal(1),
-    "n": Decimal("1e-9"),
-    "u": Decimal("1e-6"),
-    "m": Decimal("1e-3"),
-    **{unit: Decimal(10) ** (3 * power) for power, unit in enumerate("kMGTPE", 1)},
-    **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", 1)},
-}
+from backup_operator.manifests.amounts import amount
 
 
 def is_as_wanted(found: Any, wanted: Any) -> bool:
@@ -67,15 +57,5 @@ def _part_is_added(step: str, below: Mapping[str, Any], wanted: Any) -> bool:
 
 
 def _same_amount(found: Any, wanted: Any) -> bool:
-    one, other = _amount(found), _amount(wanted)
+    one, other = amount(found), amount(wanted)
     return one is not None and one == other
-
-
-def _amount(value: Any) -> Decimal | None:
-    match = _AMOUNT.fullmatch(str(value)) if isinstance(value, str | int) else None
-    if match is None:
-        return None
-    try:
-        return Decimal(str(match[1])) * _UNITS[match[2]]
-    except ArithmeticError:
-        return None

@@ -4,13 +4,14 @@ A restoring Job is never tried again: not by a second pod, not by a second Job o
 ended, until its RestoreRequest is deleted.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from backup_operator.api import restorerequest
 from backup_operator.api.backuppolicy import BackupPolicy
 from backup_operator.api.check import Check
+from backup_operator.api.job import RestoreJobSettings
 from backup_operator.api.meta import SecretKeyRef
 from backup_operator.api.restorerequest import BackupChoice, RestoreRequest
 from backup_operator.api.restoretarget import PostgresTarget, RedisTarget
@@ -25,6 +26,7 @@ from backup_operator.contract.restore import (
     RestoreOrder,
     Selection,
 )
+from backup_operator.manifests.amounts import amount
 from backup_operator.manifests.job import DEADLINE_MARGIN, Owner
 from backup_operator.manifests.labels import (
     JOB_NAME_LIMIT,
@@ -63,7 +65,8 @@ def restore_job(
     person approved, empty where none was asked for. Raises: ValueError for what `judge_restore_request` or
     `judge_restore_source` refuses.
     """
-    order = _order(request, policy, work=work, approved=approved, asked_by=asked_by)
+    worker = _with_scratch(worker, request.spec.job)
+    order = _order(request, policy, worker, work=work, approved=approved, asked_by=asked_by)
     metadata = request.metadata
     owner = Owner(metadata.namespace, metadata.name, metadata.uid, kind=restorerequest.KIND)
     annotations = {REQUEST_ANNOTATION: metadata.name}
@@ -108,12 +111,19 @@ def target_secret(request: RestoreRequest, policy: BackupPolicy | None) -> str:
     return f"{url.name}/{url.key}"
 
 
+def _with_scratch(worker: WorkerPod, job: RestoreJobSettings | None) -> WorkerPod:
+    return replace(worker, scratch_size=(job.scratch_size if job else None) or worker.scratch_size)
+
+
 def _order(
-    request: RestoreRequest, policy: BackupPolicy | None, *, work: Work, approved: str, asked_by: str
+    request: RestoreRequest, policy: BackupPolicy | None, worker: WorkerPod, *, work: Work, approved: str, asked_by: str
 ) -> RestoreOrder:
     """What the worker of this request is asked to do."""
     spec, metadata = request.spec, request.metadata
     origin, server = _origin(request, policy), _server(request, policy)
+    # a pod that writes more than the limit of an emptyDir is evicted, and nothing inside of it tells the limit
+    scratch = amount(worker.scratch_size)
+    room = None if scratch is None else int(scratch)
     identity = RequestIdentity(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid, asked_by=asked_by)
     checks = (*(policy.spec.checks if policy else ()), *(spec.checks or ()))
     return RestoreOrder(
@@ -121,8 +131,8 @@ def _order(
         store=origin.order,
         passphrases=passphrase_files(metadata.namespace, origin.encryption),
         selection=_selection(spec.backup),
-        postgres=_postgres(metadata.namespace, server, spec.target.postgres),
-        redis=_redis(metadata.namespace, server, spec.target.redis),
+        postgres=_postgres(metadata.namespace, server, spec.target.postgres, room),
+        redis=_redis(metadata.namespace, server, spec.target.redis, room),
         dry_run=work is Work.PLAN,
         approved=approved,
         confirm=spec.confirm or "",
@@ -184,7 +194,9 @@ def _source(request: RestoreRequest, policy: BackupPolicy | None) -> PostgresSou
     return found
 
 
-def _postgres(namespace: str, server: _Server, target: PostgresTarget | None) -> PostgresTargetOrder | None:
+def _postgres(
+    namespace: str, server: _Server, target: PostgresTarget | None, room: int | None
+) -> PostgresTargetOrder | None:
     if target is None:
         return None
     assert isinstance(server.tls, PostgresTls)
@@ -197,10 +209,11 @@ def _postgres(namespace: str, server: _Server, target: PostgresTarget | None) ->
         missing_roles=target.missing_roles or MissingRoles.STOP,
         globals=bool(target.globals),
         jobs=target.jobs or _DEFAULT_JOBS,
+        scratch_bytes=room,
     )
 
 
-def _redis(namespace: str, server: _Server, target: RedisTarget | None) -> RedisTargetOrder | None:
+def _redis(namespace: str, server: _Server, target: RedisTarget | None, room: int | None) -> RedisTargetOrder | None:
     if target is None:
         return None
     assert isinstance(server.tls, RedisTls)
@@ -210,6 +223,7 @@ def _redis(namespace: str, server: _Server, target: RedisTarget | None) -> Redis
         strategy=target.strategy or RedisStrategy.FAIL_IF_NOT_EMPTY,
         existing=target.existing or ExistingKeys.KEEP,
         key_pattern=target.key_pattern or "",
+        scratch_bytes=room,
     )
 
 

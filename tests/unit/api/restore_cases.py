@@ -37,6 +37,7 @@ SQL_CHECK = {"name": "newest", "sql": "select max(at) from log", "newestWithin":
 REDIS_CHECK = {"name": "keys", "redis": {"database": 1}, "minimum": 5}
 HTTP_CHECK = {"name": "app", "http": {"url": "http://app.prod/health"}}
 JOB: Mapping[str, Any] = WHOLE["job"]
+RESTORE_JOB = {"scratchSize": "20Gi", **{key: JOB[key] for key in JOB if key != "backoffLimit"}}
 
 
 def _restore(sentence: str, edits: Mapping[str, Any], *words: str) -> Case:
@@ -178,11 +179,13 @@ RESTORES = (
     _restore("an unknown side that wins is refused", {"target": {"redis": {"existing": "Both"}}}, "redis.existing"),
     _restore("an empty pattern is refused", {"target": {"redis": {"keyPattern": ""}}}, "spec.target.redis.keyPattern"),
     # how it runs
-    _restore("every field of a job is accepted", {"job": {key: JOB[key] for key in JOB if key != "backoffLimit"}}),
+    _restore("every field of a job is accepted", {"job": RESTORE_JOB}),
     _restore("a deadline of half a minute is refused for a restore", {"job.deadline": "30s"}, "shorter than a minute"),
     _restore(
         "an amount that is none is refused for a restore", {"job.resources": {"limits": {"cpu": "all"}}}, 'found "all"'
     ),
+    _restore("retries of a restore are unknown", {"job": {"backoffLimit": 1}}, "spec.job.backoffLimit"),
+    _restore("a size that is none is refused for a restore", {"job.scratchSize": "much"}, "spec.job.scratchSize"),
     # from a store
     _restore(
         "a store with the passphrases of before a rotation is accepted",

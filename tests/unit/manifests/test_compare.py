@@ -51,7 +51,7 @@ def test_what_the_operator_no_longer_wants_is_noticed(more: dict[str, Any]):
 
 
 MINE = "backup-operator"
-ENVIRONMENT = {"f:env": {".": {}, 'k:{"name":"A"}': {".": {}, "f:name": {}, "f:value": {}}}}
+ENVIRONMENT: dict[str, Any] = {"f:env": {".": {}, 'k:{"name":"A"}': {".": {}, "f:name": {}, "f:value": {}}}}
 
 
 def in_container(name: str, fields: dict[str, Any]) -> dict[str, Any]:
