@@ -24,7 +24,7 @@ def test_a_policy_tells_its_whole_story_in_status_and_columns(ground: Namespace)
     policy.wait_for("Scheduled", "True", "Scheduled")
     policy.wait_for("LastRunSucceeded", "Unknown", "NeverRun")
     policy.wait_for("Fresh", "False", "NeverSucceeded")
-    assert policy.columns["READY"] == "False"
+    assert policy.columns["READY"] == "False (NeverRun)"
 
     good = policy.back_up("app-now")
 

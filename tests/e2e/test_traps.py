@@ -10,7 +10,7 @@
 | a schedule that cannot meet the wanted freshness went unnoticed | here |
 | `KEYS *` blocked a production Redis | here |
 | quotes in the environment file stayed in the URL | e2e/test_secrecy.py |
-| a pooler in transaction mode, a hidden `current_database()` | integration/postgres |
+| a pooler in transaction mode, a hidden `current_database()` | integration/postgres, e2e/test_sources.py |
 """
 
 from tests.support import objects
