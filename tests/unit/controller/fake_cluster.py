@@ -1,5 +1,6 @@
 """An API server in memory with the methods of `controller.cluster.Cluster` that the operator needs."""
 
+import asyncio
 import builtins
 import copy
 import uuid
@@ -27,7 +28,7 @@ class FakeCluster:
         self._version = 0
 
     async def get(self, resource: Resource, key: Key) -> dict[str, Any] | None:
-        return self._call("get", resource, lambda: copy.deepcopy(self.objects.get((resource.plural, key))))
+        return await self._call("get", resource, lambda: copy.deepcopy(self.objects.get((resource.plural, key))))
 
     async def list(
         self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = ""
@@ -39,7 +40,7 @@ class FakeCluster:
                 if plural == resource.plural and namespace in (None, key.namespace) and _fits(one, labels, fields)
             ]
 
-        return self._call("list", resource, found)
+        return await self._call("list", resource, found)
 
     async def create(self, resource: Resource, manifest: dict[str, Any]) -> dict[str, Any]:
         def make() -> dict[str, Any]:
@@ -48,21 +49,21 @@ class FakeCluster:
             self.created.append((resource.plural, key_of(manifest)))
             return self.put(resource, manifest)
 
-        return self._call("create", resource, make)
+        return await self._call("create", resource, make)
 
     async def replace(self, resource: Resource, manifest: dict[str, Any]) -> dict[str, Any]:
         def write() -> dict[str, Any]:
             self._check_version(resource, manifest)
             return self.put(resource, manifest)
 
-        return self._call("replace", resource, write)
+        return await self._call("replace", resource, write)
 
     async def apply_status(self, resource: Resource, manifest: dict[str, Any]) -> dict[str, Any]:
         def write() -> dict[str, Any]:
             known = self._check_version(resource, manifest)
             return self.put(resource, {**known, "status": manifest["status"]})
 
-        return self._call("apply_status", resource, write)
+        return await self._call("apply_status", resource, write)
 
     async def kinds_served(self, api_version: str) -> frozenset[str]:
         if self.away:
@@ -98,10 +99,12 @@ class FakeCluster:
             raise Conflict(409, "the object has been modified")
         return known
 
-    def _call(self, verb: str, resource: Resource, do: Callable[[], T]) -> T:
+    async def _call(self, verb: str, resource: Resource, do: Callable[[], T]) -> T:
         if self.away:
             raise Unreachable("connection refused")
         call = f"{verb} {resource.plural}"
+        # others have their turn in the middle of every call
+        await asyncio.sleep(0)
         self.before_call(call)
         answer = do()
         self.after_call(call)

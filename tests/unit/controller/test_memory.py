@@ -83,3 +83,37 @@ def test_who_writes_where_it_wants():
     assert writes_where_it_wants(policy("a", "db", in_use="backups:db"))
     assert not writes_where_it_wants(policy("a", "db", in_use="backups:other"))
     assert not writes_where_it_wants(policy("a", "db"))
+
+
+def pod_of_restore(*, state: dict[str, Any]) -> dict[str, Any]:
+    made = pod(phase="Failed", state=state)
+    made["metadata"] |= {
+        "labels": {"app.kubernetes.io/managed-by": "backup-operator", "backup.agentsflow.ai/work": "restore"},
+        "annotations": {"backup.agentsflow.ai/request-name": "back"},
+        "ownerReferences": [{"kind": "Job", "uid": "job-uid", "name": "back-restore-1"}],
+    }
+    return made
+
+
+def test_what_the_pod_of_a_restore_said_is_found_by_its_jobs_name_until_the_request_has_ended():
+    memory, key = Memory(), Key("prod", "back")
+    ended = pod_of_restore(state=terminated(exitCode=20))
+
+    memory.remember_pod(ended)
+    assert list(memory.attempts_for(key, "back-restore-1")) == ["pod-uid"]
+    assert memory.attempts_for(key, "back-restore-2") == {}
+    assert memory.attempts_for(Key("other", "back"), "back-restore-1") == {}
+    memory.forget_request(key)
+    memory.remember_pod(ended)
+    assert memory.attempts_for(key, "back-restore-1") == {}
+
+
+def test_requests_that_are_open_are_known_by_their_namespace():
+    memory = Memory()
+
+    memory.learn_request(Key("prod", "a"), is_open=True)
+    memory.learn_request(Key("prod", "b"), is_open=True)
+    memory.learn_request(Key("other", "c"), is_open=True)
+    memory.learn_request(Key("prod", "b"), is_open=False)
+
+    assert memory.open_requests("prod") == {Key("prod", "a")}

@@ -1,5 +1,6 @@
 """A RestoreRequest's life with a cluster in memory: waiting, planning, running, its two ends, and never again."""
 
+import asyncio
 import copy
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import yaml
 
 from backup_operator.api.restorerequest import RestoreRequest
-from backup_operator.controller.cluster import JOBS, RESTORES, Key, Refused
+from backup_operator.controller.cluster import JOBS, RESTORES, Key, Refused, Resource
 from backup_operator.manifests.labels import ORDER_ANNOTATION, Work
 from backup_operator.vocabulary.reasons import Reason
 from tests.unit.controller.restoring import IN_PLACE, NAMESPACE, World, failed, plan, policy, request, restored
@@ -498,3 +499,47 @@ def test_a_request_that_was_deleted_is_forgotten():
 
     assert world.memory.open_requests(NAMESPACE) == frozenset()
     assert world.created_jobs() == []
+
+
+def test_many_that_are_reconciled_at_the_same_time_begin_one_by_one():
+    names = [f"r{number}" for number in range(12)]
+    world = World(policy(), *(request(name) for name in names))
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(world.restores.reconcile(Key(NAMESPACE, name)) for name in reversed(names)))
+
+    asyncio.run(all_at_once())
+
+    assert [world.status(name)["state"] for name in names] == ["Running"] + ["Waiting"] * 11
+
+
+def test_a_request_that_is_woken_while_another_one_decides_does_not_begin_beside_it():
+    other = {"postgres": {"urlSecretRef": {"name": "other", "key": "URL"}}}
+    world = World(policy(), request("first", target=other), request("old", age=60, after=["first"]), request("young"))
+    world.settle("first")
+    world.run_job(restored())
+    has_looked, goes_on = asyncio.Event(), asyncio.Event()
+    listing = world.cluster.list
+
+    async def list_and_pause(resource: Resource, *arguments: Any, **more: Any) -> list[dict[str, Any]]:
+        found = await listing(resource, *arguments, **more)
+        if resource is RESTORES and not has_looked.is_set():
+            has_looked.set()
+            await goes_on.wait()
+        return found
+
+    async def race() -> None:
+        young = asyncio.create_task(world.restores.reconcile(Key(NAMESPACE, "young")))
+        await has_looked.wait()
+        await world.restores.reconcile(Key(NAMESPACE, "first"))
+        old = asyncio.create_task(world.restores.reconcile(Key(NAMESPACE, "old")))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        goes_on.set()
+        await asyncio.gather(young, old)
+
+    world.cluster.list = list_and_pause  # type: ignore[method-assign]  # the fake, paused in the middle of a look
+    asyncio.run(race())
+
+    assert world.status("first")["state"] == "Complete"
+    assert [world.status(name)["state"] for name in ("young", "old")] == ["Running", "Waiting"]

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from backup_operator.contract.report import Report, encode
+from backup_operator.contract.restore import RestoreReport, encode_restore
 from backup_operator.controller.sight import (
+    asked_by,
     attempt_in,
     claim_name_in,
     failed_condition,
@@ -14,10 +16,16 @@ from backup_operator.controller.sight import (
     job_state,
     job_uid_of,
     remarks_in,
+    url_secret_of,
     waiting_pod,
 )
+from backup_operator.manifests.labels import Work
+from backup_operator.manifests.pod import WorkerPod
+from backup_operator.manifests.restore import restore_job, target_secret
 from backup_operator.rules.runs import JobState
 from backup_operator.vocabulary.choices import Outcome
+from tests.unit.manifests.policies import policy
+from tests.unit.manifests.requests import request
 
 START = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
 REPORT = Report(outcome=Outcome.SUCCEEDED, started_at=START, completed_at=START)
@@ -141,3 +149,56 @@ def test_remarks_are_warnings_the_newest_first():
     ]
 
     assert [remark.reason for remark in remarks_in(events)] == ["New", "Old"]
+
+
+def child_of(work: str, message: bytes) -> dict[str, Any]:
+    made = pod(phase="Succeeded", state=terminated(message=message.decode()))
+    made["metadata"]["labels"] = {"backup.agentsflow.ai/work": work}
+    return made
+
+
+@pytest.mark.parametrize("work", ["plan", "restore"])
+def test_a_restoring_pod_is_read_as_one(work: str):
+    report = RestoreReport(outcome=Outcome.SUCCEEDED, dry_run=work == "plan", started_at=START, completed_at=START)
+
+    attempt = attempt_in(child_of(work, encode_restore(report)))
+
+    assert attempt is not None
+    assert (attempt.restore, attempt.report) == (report, None)
+
+
+def test_the_report_of_one_kind_of_worker_is_none_of_another():
+    report = RestoreReport(outcome=Outcome.SUCCEEDED, dry_run=False, started_at=START, completed_at=START)
+
+    of_restore, of_backup = (
+        attempt_in(child_of("restore", encode(REPORT))),
+        attempt_in(child_of("backup", encode(REPORT))),
+    )
+
+    assert of_restore is not None
+    assert of_backup is not None
+    assert (of_restore.restore, of_restore.report) == (None, None)
+    assert (of_backup.restore, of_backup.report) == (None, REPORT)
+    assert encode_restore(report) != encode(REPORT)
+
+
+def test_who_asked_is_said_in_few_words():
+    written = [
+        {"manager": "argocd", "operation": "Apply"},
+        {"manager": "kubectl-patch", "operation": "Update"},
+        {"manager": "kubectl-patch", "operation": "Update"},
+        {"manager": "backup-operator", "operation": "Apply", "subresource": "status"},
+    ]
+    named = {"backup.agentsflow.ai/requested-by": " alice "}
+
+    assert asked_by({}) == ""
+    assert asked_by({"managedFields": written}) == "argocd (Apply), kubectl-patch (Update)"
+    assert asked_by({"managedFields": written, "annotations": named}).startswith("alice; argocd (Apply)")
+    assert len(asked_by({"annotations": {"backup.agentsflow.ai/requested-by": "x" * 1000}})) == 300
+
+
+def test_the_server_of_a_job_is_told_by_the_secret_that_it_mounts():
+    job = restore_job(request(), policy(), WorkerPod(image="worker:1"), work=Work.RESTORE, approved="", asked_by="")
+
+    assert url_secret_of(job) == target_secret(request(), policy())
+    assert url_secret_of({"spec": {"template": {"spec": {"volumes": []}}}}) == ""
