@@ -20,7 +20,7 @@ from backup_operator.vocabulary.choices import Outcome, PostgresStrategy, Source
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.checks.base import Checks
 from backup_operator.worker.checks.http import Patience, run_http_checks
-from backup_operator.worker.errors import DeadlineExceeded, Interrupted, StoreError, TargetError, WorkerError
+from backup_operator.worker.errors import StoreError, TargetError, WorkerError
 from backup_operator.worker.keys import Keys, keys_for_reading
 from backup_operator.worker.log import fields
 from backup_operator.worker.opening import OpenBackup, StoredArtifact, opened
@@ -53,12 +53,9 @@ def restore(order: RestoreOrder, workplace: Workplace, account: RestoreAccount |
             job = _Restore(order, workplace, store, account, steps)
             with _told_in_the_end(job):
                 _begin(job)
-    except (Interrupted, DeadlineExceeded) as error:
-        steps.end()
-        return account.failed(_with_state(error, account), workplace)
     except WorkerError as error:
         steps.end()
-        return account.failed(error, workplace)
+        return account.failed(_with_state(error, account), workplace)
     steps.end()
     return account.succeeded(workplace)
 
@@ -225,8 +222,8 @@ def _loses_content(order: RestoreOrder, plan: TargetPlan) -> bool:
 
 def _with_state(error: WorkerError, account: RestoreAccount) -> WorkerError:
     """The same, and that nothing was changed where that is known; else the target has said its state itself."""
-    if not account.may_have_written:
-        error.message = f"{error.message}; nothing was changed"
+    if not account.may_have_written and "nothing was changed" not in error.message.lower():
+        error.message = f"{error.message.rstrip('.')}; nothing was changed"
     return error
 
 
