@@ -8,6 +8,7 @@ verbs of `worker.by_hand` need no order.
 """
 
 import argparse
+import itertools
 import json
 import logging
 import sys
@@ -117,9 +118,17 @@ def read_order(path: Path) -> Order:
     except ValidationError as error:
         raise OrderInvalid(
             "the order is not one that this worker knows",
-            detail=str(error.errors(include_url=False, include_input=False)[:3]),
-            hint="operator and worker image must be of one version: see `helm get values backup-operator`",
+            detail=_in_words(error),
+            hint="operator and worker image must be of one version: see `helm list --all-namespaces` and, with that "
+            "namespace, `helm get values --all backup-operator`",
         ) from error
+
+
+def _in_words(error: ValidationError) -> str:
+    """The first three things that are wrong with an order, each with its field: `Backup.deadline: Field required`."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    named = (": ".join(part for part in (".".join(map(str, fault["loc"])), fault["msg"]) if part) for fault in faults)
+    return "; ".join(itertools.islice(named, 3)) + ("; …" if len(faults) > 3 else "")
 
 
 def _unknown(error: Exception) -> WorkerError:

@@ -53,6 +53,26 @@ def test_an_order_that_cannot_be_read_is_reported_and_final(tmp_path, order):
     assert "one version" in report.fault.hint
 
 
+@pytest.mark.parametrize(
+    ("order", "detail"),
+    [
+        ("no JSON", "Invalid JSON: expected ident at line 1 column 2"),
+        (
+            {"kind": "Inventory", "version": 2, "deadline": "soon"},
+            "Inventory.version: Input should be 1; Inventory.policy",
+        ),
+        ({"kind": "Drill"}, "'Drill'"),
+    ],
+    ids=["no JSON", "wrong fields", "a kind of later"],
+)
+def test_what_is_wrong_with_an_order_is_said_in_words(tmp_path, order, detail):
+    _, report = _run(tmp_path, order)
+
+    assert report.fault is not None
+    assert detail in report.fault.detail
+    assert not set("{}[]") & set(report.fault.detail)
+
+
 def test_a_restore_order_that_cannot_be_read_is_answered_as_one(tmp_path):
     (tmp_path / "order.json").write_text(json.dumps({"kind": "Restore"}))
 
