@@ -6,7 +6,7 @@ touched, so that dropping the temporary database undoes everything.
 
 import codecs
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 import psycopg
@@ -15,7 +15,6 @@ from backup_operator.vocabulary.choices import ArtifactKind
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.checks.sql import run_sql_checks
 from backup_operator.worker.errors import SourceError, TargetError
-from backup_operator.worker.sources.postgres_clients import Client
 from backup_operator.worker.targets.base import RestoredArtifact
 from backup_operator.worker.targets.postgres_counts import count_rows, refuse_differences
 from backup_operator.worker.targets.postgres_database import (
@@ -29,17 +28,13 @@ from backup_operator.worker.targets.postgres_database import (
 from backup_operator.worker.targets.postgres_faults import UNTOUCHED, stating
 from backup_operator.worker.targets.postgres_feed import Feeder
 from backup_operator.worker.targets.postgres_globals import make_roles
+from backup_operator.worker.targets.postgres_lanes import open_lanes, without_waiting
 from backup_operator.worker.targets.postgres_names import drop_command
-from backup_operator.worker.targets.postgres_programs import fits, restore_in_parallel, spooled, sql_of
-from backup_operator.worker.targets.postgres_rewrite import SETTINGS_SINCE, Rewriter
-from backup_operator.worker.targets.postgres_site import Site, with_parameters
+from backup_operator.worker.targets.postgres_programs import sql_of
+from backup_operator.worker.targets.postgres_rewrite import Rewriter
+from backup_operator.worker.targets.postgres_site import Site
 
 MAIN_KINDS = (ArtifactKind.POSTGRES_PLAIN, ArtifactKind.POSTGRES_CUSTOM)
-_ARCHIVE_MINOR_BY_MAJOR = ((16, 17), (15, 16), (0, 12))
-"""The archive's format 1.N and the oldest client that reads it. Source: pg_backup_archiver.h"""
-_MINOR_OFFSET_BYTES = 6
-_SECTIONS = (("pre-data", "data"), ("post-data",))
-"""In one go, parallel jobs make the triggers of a partitioned table while rows of its partitions still come in."""
 
 
 @dataclass
@@ -60,8 +55,6 @@ class Terms:
     """Roles that ours may not act for: their ownership is left out."""
     roles_to_make: tuple[str, ...] = ()
     """Roles that are not there and are made from the backup's globals."""
-    rows_first: bool = False
-    """Whether triggers or partitions make it matter that all rows are in before anything that watches them."""
 
 
 @contextmanager
@@ -122,11 +115,7 @@ def _create(site: Site, artifacts: Sequence[RestoredArtifact], form: Form) -> tu
 
 def _fill(site: Site, artifacts: Sequence[RestoredArtifact], terms: Terms, step: Callable[[str], None]) -> Built:
     main = main_of(artifacts)
-    client = _parallel_client(site, main, terms)
-    if client is None or not fits(main, site.scratch):
-        built = _feed(site, main, terms, step)
-    else:
-        built = _restore_in_parallel(site, main, client, terms, step)
+    built = _feed(site, main, terms, step)
     _count_and_analyse(site, main, built, step)
     _check(site, step)
     return built
@@ -135,52 +124,14 @@ def _fill(site: Site, artifacts: Sequence[RestoredArtifact], terms: Terms, step:
 def _feed(site: Site, main: RestoredArtifact, terms: Terms, step: Callable[[str], None]) -> Built:
     step("restore")
     rewriter = Rewriter(site.server.number, terms.missing, terms.unassignable)
-    with site.connected(site.temporary) as connection:
-        # what is committed here counts only when the rename, which waits for the disk, is committed
-        connection.execute("set synchronous_commit = off")
+    with ExitStack() as stack:
+        connection = stack.enter_context(site.connected(site.temporary))
+        without_waiting(connection)
         feeder = Feeder(connection, rewriter, codec_of(main))
-        with sql_of(main, site.newest_client, site.scratch) as chunks:
-            feeder.feed(chunks)
+        if site.order.jobs > 1:
+            feeder.lanes = stack.enter_context(open_lanes(site, site.order.jobs))
+        feeder.feed(stack.enter_context(sql_of(main, site.newest_client, site.scratch)))
     return Built(feeder.rows, rewriter.notes())
-
-
-def _restore_in_parallel(
-    site: Site, main: RestoredArtifact, client: Client, terms: Terms, step: Callable[[str], None]
-) -> Built:
-    step("unpack archive")
-    login = with_parameters(site.login_to(site.temporary), options=_with_asynchronous_commit(site))
-    with spooled(main, site.scratch) as archive:
-        step("restore")
-        for sections in _SECTIONS if terms.rows_first else [()]:
-            restore_in_parallel(client, archive, login.conninfo(client.major), jobs=site.order.jobs, sections=sections)
-    return Built(notes=(f"{main.plain_bytes} bytes were unpacked into the scratch volume for {site.order.jobs} jobs.",))
-
-
-def _with_asynchronous_commit(site: Site) -> str:
-    return f"{site.login.parameters.get('options', '')} -c synchronous_commit=off".strip()
-
-
-def _parallel_client(site: Site, main: RestoredArtifact, terms: Terms) -> Client | None:
-    """The client whose pg_restore may write into this server itself, or None where each statement is to be judged."""
-    judged = terms.missing or terms.unassignable
-    if main.kind is not ArtifactKind.POSTGRES_CUSTOM or site.order.jobs < 2 or judged:
-        return None
-    oldest = _oldest_reader(main)
-    known = site.server.number >= SETTINGS_SINCE["transaction_timeout"]
-    fitting = [each for each in site.clients if each.major >= oldest and (known or each.major < 17)]
-    return fitting[-1] if fitting else None
-
-
-def _oldest_reader(main: RestoredArtifact) -> int:
-    """The oldest major whose pg_restore reads this archive."""
-    head = b""
-    with main.open() as chunks:
-        for chunk in chunks:
-            head += chunk
-            if len(head) > _MINOR_OFFSET_BYTES:
-                break
-    minor = head[_MINOR_OFFSET_BYTES]
-    return next(major for since, major in _ARCHIVE_MINOR_BY_MAJOR if minor >= since)
 
 
 def _count_and_analyse(site: Site, main: RestoredArtifact, built: Built, step: Callable[[str], None]) -> None:

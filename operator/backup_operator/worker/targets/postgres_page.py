@@ -125,7 +125,7 @@ def _tell_scratch(draft: Draft, site: Site, main: RestoredArtifact) -> None:
     size = readable_bytes(main.plain_bytes)
     if site.order.jobs < 2:
         draft.say("One job restores it, straight from the stored file.")
-    elif fits(main, site.scratch):
+    elif fits(main, site.scratch, site.order.scratch_bytes):
         draft.say(f"{site.order.jobs} jobs restore it at once, from {size} in the pod's scratch volume.")
     else:
         draft.say(

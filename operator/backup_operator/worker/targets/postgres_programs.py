@@ -4,7 +4,6 @@ The archive comes as a stream of verified plaintext. Parallel jobs need it in a 
 directory for as long as they run.
 """
 
-import shutil
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from backup_operator.worker.errors import TargetError
 from backup_operator.worker.process import Finished, Program
 from backup_operator.worker.sources.postgres_clients import Client
 from backup_operator.worker.targets.base import RestoredArtifact
+from backup_operator.worker.targets.scratch import free_bytes
 
 _SPARE_BYTES = 64 << 20
 """What stays free in the scratch directory beside an archive: for the password file and pg_restore's own files."""
@@ -70,9 +70,9 @@ def _feed(program: Program, chunks: Iterator[bytes], *, only_schema: bool) -> No
         program.end_of_input()
 
 
-def fits(artifact: RestoredArtifact, scratch: Path) -> bool:
-    """Whether the archive has room in the scratch directory."""
-    return shutil.disk_usage(scratch).free > artifact.plain_bytes + _SPARE_BYTES
+def fits(artifact: RestoredArtifact, scratch: Path, limit_bytes: int | None) -> bool:
+    """Whether the archive has room in the scratch directory, which takes no more than the limit where there is one."""
+    return free_bytes(scratch, limit_bytes) > artifact.plain_bytes + _SPARE_BYTES
 
 
 @contextmanager

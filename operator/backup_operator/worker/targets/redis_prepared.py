@@ -51,7 +51,9 @@ class Preparation:
         """The backup, prepared; the server ends and its files go when this is left. Raises: TargetError."""
         recorded = backup.artifact.keys_per_database
         highest = None if recorded is None else max([*recorded, self.url.database or 0, 0])
-        with ThrowAwayServer(self.redis_server, self.scratch, highest_database=highest) as server:
+        with ThrowAwayServer(
+            self.redis_server, self.scratch, highest_database=highest, scratch_bytes=self.order.scratch_bytes
+        ) as server:
             step("load")
             began = time.monotonic()
             server.load(backup.artifact)
@@ -99,6 +101,7 @@ class Preparation:
             if not self.is_older_than_7 or not has_newer:
                 yield commands
                 return
+            server.require_room(path.stat().st_size)
             older = server.directory / "commands"
             write_for_servers_before_7(commands, older)
         path.unlink()

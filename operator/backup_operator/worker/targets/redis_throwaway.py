@@ -24,6 +24,7 @@ from backup_operator.worker.sources.redis_preflight import keys_by_database
 from backup_operator.worker.sources.redis_wire import ErrorReply, ServerClosed
 from backup_operator.worker.targets.base import RestoredArtifact
 from backup_operator.worker.targets.redis_pipeline import Pipeline, Reply, encoded
+from backup_operator.worker.targets.scratch import free_bytes, within
 
 UNTOUCHED: Final = "Nothing was written to the target."
 DATABASES_WHEN_UNKNOWN: Final = 4096
@@ -51,8 +52,11 @@ _LOG_BYTES: Final = 16 * 1024
 _EMPTY_KEYS: Final = re.compile(r"empty keys skipped: (\d+)")
 _NEWER_SERVER: Final = "Take a backup image whose redis-server is at least as new as the server that was backed up."
 _LOOK_AT_IT: Final = "Restore another backup; redis-check-rdb or redis-check-aof shows where the file breaks."
+_MORE_SCRATCH: Final = (
+    "Give the scratch directory more room; of a pod it is spec.job.scratchSize of another RestoreRequest."
+)
 _COMPLAINTS: Final = (
-    ("No space left", Reason.STORAGE_FULL, "Give the restore's pod a larger scratch volume."),
+    ("No space left", Reason.STORAGE_FULL, _MORE_SCRATCH),
     ("RDB format version", Reason.MODULE_DATA_UNSUPPORTED, _NEWER_SERVER),
     ("module", Reason.MODULE_DATA_UNSUPPORTED, "A restore over the network knows no modules; restore it by hand."),
     ("Unknown RDB encoding type", Reason.MODULE_DATA_UNSUPPORTED, _NEWER_SERVER),
@@ -76,8 +80,12 @@ redis.call('SWAPDB', ARGV[1], ARGV[2])
 class ThrowAwayServer:
     """A redis-server in a directory below `scratch`, a context manager: program and directory go when it is left."""
 
-    def __init__(self, redis_server: str, scratch: Path, *, highest_database: int | None) -> None:
+    def __init__(
+        self, redis_server: str, scratch: Path, *, highest_database: int | None, scratch_bytes: int | None = None
+    ) -> None:
         self._redis_server = redis_server
+        self._scratch = scratch
+        self._scratch_bytes = scratch_bytes
         self._databases = DATABASES_WHEN_UNKNOWN if highest_database is None else highest_database + 2
         self.spare_database = self._databases - 1
         self.directory = Path(tempfile.mkdtemp(prefix="restore-", dir=scratch))
@@ -87,6 +95,7 @@ class ThrowAwayServer:
         A transaction that the command belongs to is not loaded either.
         """
         self._received_bytes = 0
+        self._artifact: RestoredArtifact | None = None
         self._program: Program | None = None
         self._pipeline: Pipeline | None = None
 
@@ -95,6 +104,7 @@ class ThrowAwayServer:
 
         Raises: TargetError; whatever reading the artifact raises.
         """
+        self._artifact = artifact
         is_aof = self._receive(artifact)
         settings = _SETTINGS.format(
             appendonly="yes" if is_aof else "no",
@@ -188,12 +198,19 @@ class ThrowAwayServer:
         while (state := self.fields("persistence")).get("aof_rewrite_in_progress") != "0" or (
             state.get("aof_rewrite_scheduled") == "1"
         ):
+            self.require_room()
             time.sleep(_POLL_SECONDS)
+        self.require_room()
         if state.get("aof_last_bgrewrite_status") != "ok":
             raise self._failed("could not write its keys as commands")
         manifest = (self.directory / "appendonlydir" / "appendonly.aof.manifest").read_text()
         name = next(line.split()[1] for line in manifest.splitlines() if line.endswith("type b"))
         return self.directory / "appendonlydir" / name
+
+    def require_room(self, size_bytes: int = 0) -> None:
+        """Raises: TargetError StorageFull when the scratch volume does not take so much more."""
+        if self._artifact is not None and free_bytes(self._scratch, self._scratch_bytes) <= size_bytes:
+            raise _no_room(self._artifact, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
         """End the server and remove its directory; may be called twice."""
@@ -217,11 +234,11 @@ class ThrowAwayServer:
         path = self.directory / "plaintext"
         try:
             with artifact.open() as chunks, path.open("xb") as file:
-                file.writelines(chunks)
+                file.writelines(within(chunks, free_bytes(self._scratch, self._scratch_bytes)))
         except OSError as exc:
             if exc.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
-            raise _no_room(artifact, exc) from exc
+            raise _no_room(artifact, str(exc.strerror)) from exc
         with path.open("rb") as file:
             is_aof = artifact.kind is ArtifactKind.REDIS_AOF or _begins_like_an_aof(file.read(1024))
         self._received_bytes = path.stat().st_size
@@ -330,13 +347,12 @@ def _waits_to_be_reaped(program: Program) -> bool:
     return False
 
 
-def _no_room(artifact: RestoredArtifact, exc: OSError) -> TargetError:
+def _no_room(artifact: RestoredArtifact, why: str) -> TargetError:
     return TargetError(
         Reason.STORAGE_FULL,
         "the pod's scratch space has no room for the backup",
-        detail=f"{artifact.name} takes {artifact.plain_bytes} bytes and its commands about as much again: "
-        f"{exc.strerror}. {UNTOUCHED}",
-        hint="Give the restore's pod a larger scratch volume.",
+        detail=f"{artifact.name} takes {artifact.plain_bytes} bytes, and its commands take more: {why}. {UNTOUCHED}",
+        hint=_MORE_SCRATCH,
     )
 
 

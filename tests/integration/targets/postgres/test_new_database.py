@@ -148,3 +148,15 @@ def test_an_archive_without_room_in_scratch_is_streamed(server15, everything, re
 
     assert "unpack archive" not in done.steps
     assert_equal(source, Side(server15, f"{source.database}_new"))
+
+
+def test_an_archive_that_the_limit_of_scratch_does_not_take_is_streamed(server15, everything, restorer):
+    source = everything(server15)
+
+    done = restorer.restore(
+        server15.url("postgres"), [source.dump(CUSTOM)], database=f"{source.database}_new", scratch_bytes=1024
+    )
+
+    assert "unpack archive" not in done.steps
+    assert any("has no room" in line for line in done.plan.lines)
+    assert_equal(source, Side(server15, f"{source.database}_new"))
