@@ -171,7 +171,8 @@ class RestoreRequestSpec(Part):
     after: Annotated[tuple[ObjectName, ...], Field(max_length=20)] | None = None
     """RestoreRequests that must be Complete first, in the same namespace. Default: none."""
     checks: Checks | None = None
-    """What must hold afterwards, beside the policy's checks. Default: the policy's."""
+    """What must hold afterwards, beside the policy's checks, which are not asked of a safety backup. Default: the
+    policy's."""
     job: RestoreJobSettings | None = None
     """How the restore's Job and pod are made. Default: 6h, and the policy's resources and nodes."""
 

@@ -41,6 +41,7 @@ from backup_operator.manifests.order import claim_of, postgres_tls, redis_tls, s
 from backup_operator.manifests.placement import restore_placement
 from backup_operator.manifests.pod import STORE_MOUNT, PodContent, WorkerPod, worker_pod_spec
 from backup_operator.manifests.secrets import passphrase_files, passphrases_by_role, secret_file, secret_mounts_of
+from backup_operator.rules.naming import runs_of_safety_name
 from backup_operator.vocabulary.choices import ExistingKeys, MissingRoles, PostgresStrategy, RedisStrategy
 
 DEFAULT_DEADLINE = timedelta(hours=6)
@@ -125,7 +126,6 @@ def _order(
     scratch = amount(worker.scratch_size)
     room = None if scratch is None else int(scratch)
     identity = RequestIdentity(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid, asked_by=asked_by)
-    checks = (*(policy.spec.checks if policy else ()), *(spec.checks or ()))
     return RestoreOrder(
         request=identity,
         store=origin.order,
@@ -137,7 +137,7 @@ def _order(
         approved=approved,
         confirm=spec.confirm or "",
         safety_backup=spec.safety_backup is not False,
-        checks=tuple(_check(check) for check in checks),
+        checks=tuple(_check(check) for check in _checks(request, policy)),
         deadline=(spec.job.deadline if spec.job else None) or DEFAULT_DEADLINE,
     )
 
@@ -229,6 +229,14 @@ def _redis(namespace: str, server: _Server, target: RedisTarget | None, room: in
 
 def _selection(backup: BackupChoice) -> Selection:
     return Selection(name=backup.name or "", before=backup.before, latest=bool(backup.latest))
+
+
+def _checks(request: RestoreRequest, policy: BackupPolicy | None) -> tuple[Check, ...]:
+    """The policy's, then the request's; a safety backup brings back what was there, good or not: only the latter."""
+    own = request.spec.checks or ()
+    if policy is None or runs_of_safety_name(request.spec.backup.name or ""):
+        return own
+    return (*policy.spec.checks, *own)
 
 
 def _check(check: Check) -> CheckOrder:

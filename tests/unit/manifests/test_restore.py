@@ -263,6 +263,17 @@ def test_the_checks_of_the_policy_come_first_then_those_of_the_request():
     )
 
 
+def test_a_safety_backup_brings_back_what_the_policys_checks_would_refuse():
+    of = policy(checks=[{"name": "users", "sql": "select count(*) from users", "minimum": 1}])
+    own = [{"name": "one", "sql": "select 1", "equals": "1"}]
+
+    safety = request(backup={"name": "safety_20231201_020000"}, checks=own)
+    other = request(backup={"name": "backup_20231201_020000"}, checks=own)
+
+    assert [check.name for check in order_in(job_of(safety, of)).checks] == ["one"]
+    assert [check.name for check in order_in(job_of(other, of)).checks] == ["users", "one"]
+
+
 @pytest.mark.parametrize(
     ("choice", "selection"),
     [
