@@ -24,7 +24,7 @@ from backup_operator.worker.alarms import stopped_from_outside
 from backup_operator.worker.errors import TargetError, WorkerError
 from backup_operator.worker.keys import Keys, keys_for_reading
 from backup_operator.worker.list_by_hand import read_shelf
-from backup_operator.worker.log import fields
+from backup_operator.worker.log import fields, say
 from backup_operator.worker.opening import OpenBackup, StoredArtifact, opened
 from backup_operator.worker.progress import Progress
 from backup_operator.worker.restore_by_hand import (
@@ -123,7 +123,7 @@ def _desk(arguments: argparse.Namespace, workplace: Workplace) -> Iterator[_Desk
 
 def _list(arguments: argparse.Namespace, desk: _Desk) -> HandExit:
     shelf = read_shelf(desk.store, desk.keys)
-    sys.stdout.write(shelf.json() if arguments.json else shelf.page())
+    say(shelf.json() if arguments.json else shelf.page())
     for warning in shelf.warnings():
         _LOG.warning(warning)
     return HandExit.DONE
@@ -145,10 +145,10 @@ def _verify_run(run: str, desk: _Desk, *, as_json: bool) -> HandExit:
             told = {"name": backup.name, "good": True, **_found(backup)} if as_json else _good(backup)
     except WorkerError as error:
         bad = {"name": run, "good": False, "reason": str(error.reason), "message": error.message}
-        sys.stdout.write(json.dumps(bad) + "\n" if as_json else f"{run}: BAD: {error.message}\n")
+        say(json.dumps(bad) + "\n" if as_json else f"{run}: BAD: {error.message}\n")
         _tell(error)
         return HandExit.FAILED
-    sys.stdout.write((told if isinstance(told, str) else json.dumps(told)) + "\n")
+    say((told if isinstance(told, str) else json.dumps(told)) + "\n")
     return HandExit.DONE
 
 

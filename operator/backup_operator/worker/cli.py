@@ -41,6 +41,16 @@ _LOG = logging.getLogger("backup_operator.worker.cli")
 """By its full name, as `python -m` calls this module `__main__`."""
 
 Order = BackupOrder | InventoryOrder | RestoreOrder
+_RUN_HELP = f"""\
+example:
+  backup-worker run --order order.json --report report.json
+
+exit codes:
+  {Exit.OK:<3} done; the report says what
+  2   the command line is wrong
+  {Exit.RETRYABLE:<3} failed, and the cause may be gone a minute later; never for a restore
+  {Exit.FINAL:<3} failed; the report says why
+"""
 
 
 def _kind_of(letter: Any) -> str:
@@ -182,7 +192,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"backup-worker {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verb = verbs.add_parser("run", help="do the order in a file")
+    verb = verbs.add_parser(
+        "run",
+        help="do the order in a file",
+        description="do the order in a file",
+        epilog=_RUN_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     verb.add_argument("--order", type=Path, required=True, help="the order, as JSON")
     verb.add_argument(
         "--report",

@@ -41,6 +41,15 @@ class TerminalHandler(logging.StreamHandler[TextIO]):
         self.flush()
 
 
+def say(text: str) -> None:
+    """Write an answer to stdout, below no half-finished line of progress."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 def set_up_logging() -> None:
     """Send INFO and above to stderr. The libraries' own INFO lines are left out."""
     handler = TerminalHandler(sys.stderr) if sys.stderr.isatty() else logging.StreamHandler(sys.stderr)

@@ -16,7 +16,7 @@ from backup_operator.rules.naming import SAFETY_DIRECTORY, StoredForm
 from backup_operator.vocabulary.choices import ArtifactKind, Compression
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.choosing import Choice, choose
-from backup_operator.worker.errors import KeyInvalid, TargetError, VerificationFailed
+from backup_operator.worker.errors import KeyInvalid, TargetError, VerificationFailed, WorkerError
 from backup_operator.worker.inspection import inspector_of
 from backup_operator.worker.keys import Candidate, Keys
 from backup_operator.worker.old_files import OldRdbInspector, without_last
@@ -53,8 +53,8 @@ class StoredArtifact:
     kind: ArtifactKind
     compression: Compression
     _file: BinaryIO
-    _passphrases: tuple[bytes, ...] | None = field(repr=False)
-    """None for a file that is not encrypted."""
+    _keys: tuple[Candidate, ...] | None = field(repr=False)
+    """What may open it; None for a file that is not encrypted."""
     record: ArtifactRecord | None = None
     proven: Sealed | None = None
     """What its plaintext must be: what the entry says, else what its verification has found."""
@@ -66,7 +66,7 @@ class StoredArtifact:
     @property
     def is_encrypted(self) -> bool:
         """Whether a passphrase opens it."""
-        return self._passphrases is not None
+        return self._keys is not None
 
     @property
     def plain_bytes(self) -> int:
@@ -103,15 +103,30 @@ class StoredArtifact:
             yield without_last(self._compared(plaintext), self.surplus_bytes)
 
     def _unpacked(self) -> _Plaintext:
-        if self._passphrases is None:
+        if self._keys is None:
             return _Unencrypted(self._file, self.compression)
-        return unseal(self._file, self._passphrases, self.compression)
+        return unseal(self._file, [key.passphrase for key in self._keys], self.compression)
 
     def _compared(self, plaintext: _Plaintext) -> Iterator[bytes]:
-        yield from plaintext
+        try:
+            yield from plaintext
+        except KeyInvalid as error:
+            raise self._locked(error) from error
         if self.proven is None:
             self.proven = plaintext.sealed
         _compare(self.name, self.proven, plaintext.sealed, is_recorded=self.record is not None)
+
+    def _locked(self, error: KeyInvalid) -> WorkerError:
+        """Of a recorded file the key is known by its entry's fingerprint, so that it is the file that is wrong."""
+        if self.record is not None:
+            return _damaged(self.name, f"its first block does not open with the key of its entry: {error.message}")
+        tried = ", ".join(dict.fromkeys(key.described for key in self._keys or ()))
+        return KeyInvalid(
+            f"no passphrase opens {self.name}; nothing was changed",
+            detail=f"tried: {tried}. A damaged first block looks the same.",
+            hint="Give the passphrase of before too: encryption.previousPassphraseSecretRefs (by hand: "
+            "--passphrase-file once more).",
+        )
 
 
 class _Unencrypted:
@@ -186,32 +201,32 @@ def _open_run(stack: ExitStack, shelf: Store, keys: Keys, choice: Choice) -> Ope
             hint="Take another backup of the list.",
         ) from exc
     key = keys.of_entry(entry.key_fingerprint)
-    passphrases = keys.candidates if key is None else (key.passphrase,)
-    artifacts = tuple(_recorded(stack, shelf, record, passphrases) for record in entry.artifacts)
+    fitting = keys.readings if key is None else (key,)
+    artifacts = tuple(_recorded(stack, shelf, record, fitting) for record in entry.artifacts)
     return OpenBackup(choice.name, entry.started_at, entry, artifacts, key, choice.notes)
 
 
-def _recorded(stack: ExitStack, shelf: Store, record: ArtifactRecord, passphrases: tuple[bytes, ...]) -> StoredArtifact:
+def _recorded(stack: ExitStack, shelf: Store, record: ArtifactRecord, keys: tuple[Candidate, ...]) -> StoredArtifact:
     return StoredArtifact(
         name=record.name,
         kind=record.kind,
         compression=record.compression,
         _file=stack.enter_context(_open(shelf, record.name)),
-        _passphrases=passphrases,
+        _keys=keys,
         record=record,
         proven=Sealed(record.plain_bytes, record.plain_sha256, record.stored_bytes, record.stored_sha256),
     )
 
 
 def _open_file(stack: ExitStack, store: Store, keys: Keys, choice: Choice, form: StoredForm) -> OpenBackup:
-    if form.encrypted and not keys.candidates:
+    if form.encrypted and not keys.readings:
         raise KeyInvalid(f"{choice.name} is encrypted, and the passphrase is empty")
     artifact = StoredArtifact(
         name=choice.name,
         kind=form.kind,
         compression=form.compression,
         _file=stack.enter_context(_open(store, choice.name)),
-        _passphrases=keys.candidates if form.encrypted else None,
+        _keys=keys.readings if form.encrypted else None,
     )
     return OpenBackup(choice.name, form.at, None, (artifact,), None, choice.notes)
 
@@ -228,10 +243,15 @@ def _open(store: Store, name: str) -> BinaryIO:
 def _compare(name: str, proven: Sealed, found: Sealed, *, is_recorded: bool) -> None:
     if found != proven:
         told = "its entry describes" if is_recorded else "was verified a moment ago"
-        error = VerificationFailed(
-            f"{name} is not the file that {told}",
-            detail=f"expected: SHA-256 {proven.stored_sha256}; found: SHA-256 {found.stored_sha256}",
-            hint="Take another backup of the list.",
-        )
-        error.retryable = False
-        raise error
+        what = f"expected: SHA-256 {proven.stored_sha256}; found: SHA-256 {found.stored_sha256}"
+        raise _damaged(name, f"it is not the file that {told}; {what}")
+
+
+def _damaged(name: str, why: str) -> VerificationFailed:
+    error = VerificationFailed(
+        f"{name} is not what was stored once",
+        detail=why,
+        hint="Take another backup of the list, and check the volume and its node for disk errors.",
+    )
+    error.retryable = False
+    return error

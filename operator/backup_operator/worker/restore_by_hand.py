@@ -27,7 +27,7 @@ from backup_operator.contract.restore import (
 from backup_operator.vocabulary.choices import ExistingKeys, MissingRoles, PostgresStrategy, RedisStrategy, TlsMode
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import TargetError
-from backup_operator.worker.log import fields
+from backup_operator.worker.log import fields, say
 from backup_operator.worker.restore import restore
 from backup_operator.worker.restore_account import RestoreAccount
 from backup_operator.worker.secrets import read_secret
@@ -89,8 +89,8 @@ def restore_by_hand(arguments: argparse.Namespace, workplace: Workplace) -> Hand
     """Plan or restore, and print how it went. Raises: TargetError, SecretMissing for what was typed wrong."""
     account = RestoreAccount(workplace.now(), dry_run=arguments.dry_run)
     report = restore(_order(arguments), workplace, account)
-    sys.stdout.write(report.model_dump_json(exclude_none=True) if arguments.json else "\n".join(_page(report)))
-    sys.stdout.write("\n")
+    say(report.model_dump_json(exclude_none=True) if arguments.json else "\n".join(_page(report)))
+    say("\n")
     if report.fault is None:
         return HandExit.OBSTACLES if report.dry_run and report.obstacles else HandExit.DONE
     fault = report.fault

@@ -5,8 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from backup_operator.contract.exits import Exit
+from backup_operator.contract.order import InventoryOrder
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.cli import main
+from backup_operator.worker.inventory import take_inventory
+from backup_operator.worker.workplace import Workplace
 from tests.integration.worker.ordering import back_up_at, in_process, secret_file
 from tests.support.redis_server import RedisServer
 
@@ -148,6 +151,52 @@ def test_a_backup_that_has_lost_its_file_is_passed_over_and_that_is_told(place, 
     assert "redis_20231203_020000.json is newer, and is no backup to restore" in "\n".join(report.plan)
     assert by_name.fault is not None
     assert by_name.fault.reason is Reason.VERIFICATION_FAILED
+
+
+@pytest.mark.parametrize("at", [0, 30, 200, -1], ids=["header", "first block", "body", "check sum"])
+def test_a_flipped_bit_in_a_recorded_file_is_damage_and_no_wrong_key(place, source, at):
+    file = place.store / "redis_20231203_020000.rdb.gz.gpg"
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1
+    file.write_bytes(content)
+
+    report = _plan(place, source, latest=True)
+
+    assert report.fault is not None
+    assert report.fault.reason is Reason.VERIFICATION_FAILED
+    assert [step.name for step in report.steps] == ["choose", "verify"]
+
+
+def test_a_flipped_bit_in_an_entry_makes_it_no_backup(place, source):
+    entry = place.store / "redis_20231203_020000.json"
+    entry.write_text(entry.read_text().replace('"keys": 30', '"keys": 31'))
+
+    by_name = _plan(place, source, name="redis_20231203_020000")
+    newest = _plan(place, source, latest=True)
+
+    assert by_name.fault is not None
+    assert by_name.fault.reason is Reason.VERIFICATION_FAILED
+    assert "cannot be trusted" in by_name.fault.message
+    assert newest.run == "redis_20231202_020000"
+
+
+@pytest.mark.parametrize(("previous", "found"), [(True, (4, None)), (False, (1, 3))], ids=["given", "not given"])
+def test_an_inventory_reads_what_previous_passphrases_open(place, source, previous, found):
+    new = secret_file(place, "NEW_KEY", "a new passphrase for everything")
+    back_up_at(place, NIGHT + 5 * DAY, passphrase=new)
+    order = InventoryOrder.model_validate(
+        {
+            "policy": place.order["policy"],
+            "passphrase": new,
+            "previous_passphrases": [place.order["passphrase"]] if previous else [],
+            "store": place.order["store"],
+        }
+    )
+
+    catalog = take_inventory(order, Workplace()).catalog
+
+    assert catalog is not None
+    assert (catalog.count, catalog.locked) == found
 
 
 def test_reading_by_hand_takes_a_passphrase_of_before_too(place, source, capsys):

@@ -93,3 +93,4 @@ def test_a_deadline_that_passes_is_reported(place):
     assert ran.code == Exit.FINAL
     assert ran.report.fault is not None
     assert ran.report.fault.reason is Reason.DEADLINE_EXCEEDED
+    assert ran.report.fault.message.endswith("; nothing was changed")

@@ -124,10 +124,22 @@ def test_an_inventory_of_a_store_that_is_not_there_yet_counts_no_backup(tmp_path
     assert list((tmp_path / "volume").iterdir()) == []
 
 
-def test_sigterm_ends_a_run_as_interrupted():
+@pytest.mark.parametrize("verb", ["run", "list", "verify", "open", "restore"])
+def test_the_help_of_every_verb_shows_an_example(verb, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([verb, "--help"])
+
+    said = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert f"backup-worker {verb} --" in said
+    assert "exit codes:" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_is_asked_to_stop_ends_as_interrupted(number):
     def stopped():
         with stopped_from_outside(timedelta(minutes=1)):
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
             _wait_for_a_signal()
 
     with pytest.raises(Interrupted):
