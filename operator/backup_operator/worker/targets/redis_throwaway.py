@@ -55,12 +55,16 @@ _LOOK_AT_IT: Final = "Restore another backup; redis-check-rdb or redis-check-aof
 _MORE_SCRATCH: Final = (
     "Give the scratch directory more room; of a pod it is spec.job.scratchSize of another RestoreRequest."
 )
+_VECTOR_SETS: Final = (
+    "Vector sets do this to Redis 8.0 to 8.2: name the other keys in keyPattern, and restore the vector sets by hand."
+)
 _COMPLAINTS: Final = (
     ("No space left", Reason.STORAGE_FULL, _MORE_SCRATCH),
     ("RDB format version", Reason.MODULE_DATA_UNSUPPORTED, _NEWER_SERVER),
     ("module", Reason.MODULE_DATA_UNSUPPORTED, "A restore over the network knows no modules; restore it by hand."),
     ("Unknown RDB encoding type", Reason.MODULE_DATA_UNSUPPORTED, _NEWER_SERVER),
     ("Unknown command", Reason.MODULE_DATA_UNSUPPORTED, _NEWER_SERVER),
+    ("AOF rewrite terminated by signal", Reason.MODULE_DATA_UNSUPPORTED, _VECTOR_SETS),
 )
 """Of what redis-server says when it cannot load a file: a sign, the reason, and what helps."""
 

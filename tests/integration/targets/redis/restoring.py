@@ -22,13 +22,15 @@ KEYS = 20_000
 """Of the fixture `plain`."""
 
 
-def backup_of(directory: Path, url: str, tls: RedisTls | None = None) -> RestoredArtifact:
+def backup_of(
+    directory: Path, url: str, tls: RedisTls | None = None, *, check: str = "redis-check-rdb"
+) -> RestoredArtifact:
     """The server's RDB with what an entry says of it."""
-    made: RedisSource = source(directory, url, tls)
+    made: RedisSource = source(directory, url, tls, check=check)
     facts = made.preflight()
     with made.dumps()[0].stream() as chunks:
         rdb = b"".join(chunks)
-    counted = inspect(rdb).keys_per_database
+    counted = inspect(rdb, check=check).keys_per_database
     assert counted is not None
     return artifact(rdb, {number: count.keys for number, count in counted.items()}, facts.server)
 

@@ -5,10 +5,13 @@ import pytest
 from backup_operator.contract.order import RedisTls
 from backup_operator.vocabulary.choices import RedisStrategy
 from backup_operator.vocabulary.reasons import Reason
+from backup_operator.worker.sources.redis_faults import LEAST_COMMANDS
+from backup_operator.worker.targets.redis_probe import RARE_COMMANDS, RESTORE_COMMANDS
 from tests.integration.redis.dumping import secret
 from tests.integration.targets.redis.restoring import KEYS, backup_of, refused, restore, target
 from tests.support.certificates import make_certificates
 from tests.support.redis_server import RedisServer
+from tests.support.source_redis import fill
 
 EVERYTHING_BUT = "app on >secret ~* &* +@all"
 
@@ -35,12 +38,40 @@ def test_a_missing_permission_is_named_before_anything_is_written(tmp_path, plai
     assert (found.reason, found.message) == (Reason.PERMISSION_DENIED, words)
 
 
-def test_a_user_with_the_least_permissions_restores(tmp_path, plain):
-    backup = backup_of(tmp_path, plain.url())
-    least = "+ping +info +select +exists +multi +discard +set +rpush +sadd +zadd +hmset +pexpireat"
-    streams = "+xadd +xsetid +xgroup +xclaim"
-    with RedisServer(users=[f"app on >secret ~* {least} {streams}"]) as server:
-        applied = restore(tmp_path, server.url(user="app", password="secret"), backup)
+@pytest.mark.parametrize("pattern", ["", "*"])
+@pytest.mark.parametrize("strategy", list(RedisStrategy))
+def test_a_user_with_the_documented_permissions_restores_and_uses_no_others(tmp_path, strategy, pattern):
+    granted = f"{RESTORE_COMMANDS[strategy]} {RARE_COMMANDS['7.0']}"
+    with RedisServer() as source, source.client() as client:
+        fill(client, users=10)
+        backup = backup_of(tmp_path, source.url())
+
+    with RedisServer(users=[f"app on >secret ~* {granted}"]) as server:
+        url = server.url(user="app", password="secret")
+        restore(tmp_path, url, backup, strategy=strategy, key_pattern=pattern, confirm="127.0.0.1/all")
+        with server.client() as client:
+            used = client.info("commandstats")
+            denied = [each for each in client.execute_command("ACL", "LOG") if b"command" in each]
+
+    assert {f"+{name.removeprefix('cmdstat_')}" for name in used} - {"+auth"} <= {
+        *granted.split(),
+        "+acl|log",
+        "+hello",
+        "+client|setinfo",
+    }
+    assert "cmdstat_keys" not in used
+    assert [each[each.index(b"object") + 1] for each in denied] == []
+
+
+def test_a_backup_s_user_with_both_lists_makes_the_safety_backup_too(tmp_path, plain):
+    rules = f"app on >secret ~* {LEAST_COMMANDS} {RESTORE_COMMANDS[RedisStrategy.REPLACE]}"
+    with RedisServer(users=[rules]) as server, server.client() as client:
+        client.set("mine", "1")
+        url = server.url(user="app", password="secret")
+        assert backup_of(tmp_path, url).keys_per_database == {0: 1}
+        applied = restore(
+            tmp_path, url, backup_of(tmp_path, plain.url()), strategy=RedisStrategy.REPLACE, confirm="127.0.0.1/all"
+        )
 
     assert applied.counts == {"db0": KEYS}
 
