@@ -1,5 +1,6 @@
-"""Every manifest of ours that the README shows is one that models and API server take, field for field."""
+"""Every manifest of ours that README and demo show is one that models and API server take, field for field."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,17 +11,16 @@ from backup_operator.rules.admission import judge_policy, judge_restore_request
 from tests.integration.api.conftest import Server
 from tests.support.readme import blocks
 
+DEMO = Path(__file__).resolve().parents[2] / "demo"
+TEXTS = [block.text for block in blocks() if block.language == "yaml" and API_VERSION in block.text]
+TEXTS += [path.read_text() for path in sorted(DEMO.glob("*.yaml"))]
 SHOWN: list[dict[str, Any]] = [
-    document
-    for block in blocks()
-    if block.language == "yaml" and API_VERSION in block.text
-    for document in yaml.safe_load_all(block.text)
-    if document["apiVersion"] == API_VERSION
+    document for text in TEXTS for document in yaml.safe_load_all(text) if document["apiVersion"] == API_VERSION
 ]
 DOCUMENTS = [pytest.param(one, id=f"{one['kind']} {one['metadata']['name']}") for one in SHOWN]
 
 
-def test_the_readme_shows_both_kinds():
+def test_both_kinds_are_shown():
     assert {document["kind"] for document in SHOWN} == {"BackupPolicy", "RestoreRequest"}
 
 
