@@ -89,11 +89,12 @@ class Engine:
             self._queue.mark(Dirty(POLICIES.plural, key_of(policy)))
             self._mark_open_requests(policy["metadata"]["namespace"])
 
-    def restore_seen(self, request: Manifest) -> None:
+    def restore_seen(self, request: Manifest, *, deleted: bool) -> None:
         """A RestoreRequest has come, changed or gone: it has its turn, and so have those that wait beside it."""
-        self._learn_request(request)
+        is_news = self._memory.learn_request(request)
         self._queue.mark(Dirty(RESTORES.plural, key_of(request)))
-        self._mark_open_requests(request["metadata"]["namespace"])
+        if deleted or is_news:
+            self._mark_open_requests(request["metadata"]["namespace"])
 
     def child_seen(self, child: Manifest) -> None:
         """A CronJob, Job or Pod of ours has come, changed or gone."""
@@ -124,11 +125,6 @@ class Engine:
 
     def _mark_policy(self, key: Key) -> None:
         self._queue.mark(Dirty(POLICIES.plural, key))
-
-    def _learn_request(self, request: Manifest) -> None:
-        status = request.get("status") or {}
-        is_open = not request["metadata"].get("deletionTimestamp") and not status.get("completedAt")
-        self._memory.learn_request(key_of(request), is_open=is_open)
 
     def _mark_open_requests(self, namespace: str) -> None:
         for key in self._memory.open_requests(namespace):
@@ -182,7 +178,7 @@ class Engine:
         keys |= {Dirty(POLICIES.plural, key) for key in self._memory.policies()}
         requests = await self._listed(RESTORES)
         for request in requests:
-            self._learn_request(request)
+            self._memory.learn_request(request)
         keys |= {Dirty(RESTORES.plural, key_of(request)) for request in requests}
         for dirty in keys:
             if spread:

@@ -83,9 +83,9 @@ async def policy_event(memo: kopf.Memo, type: str | None, body: kopf.Body, **_: 
 
 
 @kopf.on.event(GROUP, VERSION, "restorerequests")
-async def restore_event(memo: kopf.Memo, body: kopf.Body, **_: Any) -> None:
+async def restore_event(memo: kopf.Memo, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - Kopf's word
     """A RestoreRequest."""
-    memo.engine.restore_seen(_manifest(body))
+    memo.engine.restore_seen(_manifest(body), deleted=type == _DELETED)
 
 
 @kopf.on.event("batch", "v1", "cronjobs")

@@ -26,6 +26,7 @@ class Memory:
     """The Jobs that went last, in order: their pods are deleted after them, and nobody asks for those any more."""
     _stores: dict[Key, tuple[StoreClaim, ...]] = field(default_factory=dict)
     _versions: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
+    _requests: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
     _open_requests: set[Key] = field(default_factory=set)
     _jobs_of_requests: dict[Key, dict[str, str]] = field(default_factory=dict)
     """The uid of each Job, by its name, whose pods are kept for a RestoreRequest until that has ended."""
@@ -55,21 +56,32 @@ class Memory:
         """The ended pods of a request's Job that were seen, by their uid, be the Job there or gone."""
         return self.attempts(self._jobs_of_requests.get(request, {}).get(job_name, ""))
 
-    def learn_request(self, key: Key, *, is_open: bool) -> None:
-        """Take in whether a RestoreRequest has still to begin; what its pods said goes with its end."""
-        if is_open:
+    def learn_request(self, request: Manifest) -> bool:
+        """Take in a RestoreRequest; whether those that wait beside it may care: it is new, edited or one state on."""
+        metadata, status = request["metadata"], request.get("status") or {}
+        key = Key(metadata["namespace"], metadata["name"])
+        known = (*(metadata.get(name) for name in ("uid", "generation", "deletionTimestamp")), status.get("state"))
+        if _waits(request):
             self._open_requests.add(key)
         else:
             self._open_requests.discard(key)
+        is_news = self._requests.get(key) != known
+        self._requests[key] = known
+        return is_news
 
     def forget_request(self, key: Key) -> None:
-        """Drop a RestoreRequest that has ended or is gone, and what its pods said."""
+        """Drop a RestoreRequest that is gone."""
+        self._requests.pop(key, None)
+        self.close_request(key)
+
+    def close_request(self, key: Key) -> None:
+        """Drop what the pods of a RestoreRequest said that has ended."""
         self._open_requests.discard(key)
         for uid in self._jobs_of_requests.pop(key, {}).values():
             self.forget_job(uid)
 
     def open_requests(self, namespace: str) -> frozenset[Key]:
-        """The RestoreRequests of a namespace that have still to begin."""
+        """The RestoreRequests of a namespace that may wait for something."""
         return frozenset(key for key in self._open_requests if key.namespace == namespace)
 
     def learn_policy(self, policy: Manifest) -> bool:
@@ -95,6 +107,14 @@ class Memory:
     def neighbours(self, namespace: str) -> tuple[StoreClaim, ...]:
         """The stores that the policies of a namespace write to, and those that they want to write to."""
         return tuple(store for key, stores in self._stores.items() if key.namespace == namespace for store in stores)
+
+
+def _waits(request: Manifest) -> bool:
+    """Whether a RestoreRequest may go on for something that is not its own; a plan waits for a person."""
+    status = request.get("status") or {}
+    if request["metadata"].get("deletionTimestamp") or "completedAt" in status or "startedAt" in status:
+        return False
+    return not (request["spec"].get("dryRun") and status.get("state") in ("Planned", "Planning"))
 
 
 def store_in_use(policy: Manifest) -> str:

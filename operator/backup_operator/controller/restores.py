@@ -95,8 +95,10 @@ class Restores:
         raw = await self._cluster.get(RESTORES, key)
         if raw is not None and not raw["metadata"].get("deletionTimestamp") and not has_ended(status_in(raw)):
             return raw
-        self._memory.forget_request(key)
-        if raw is not None:
+        if raw is None:
+            self._memory.forget_request(key)
+        else:
+            self._memory.close_request(key)
             self._unanswered.discard(raw["metadata"]["uid"])
         return None
 
@@ -137,6 +139,7 @@ class Restores:
             plan_job=around.plan_job,
             restore_job=around.restore_job,
             left=around.left,
+            overdue_pod=around.overdue_pod,
             may_create=uid in self._unanswered and not around.never and not around.waits,
         )
         return _Case(raw, key, before, request, around, sight)

@@ -5,7 +5,7 @@ https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,6 +20,8 @@ from backup_operator.rules.runs import Attempt, JobState
 
 ASKED_BY_ANNOTATION = f"{GROUP}/requested-by"
 _ASKED_BY_LIMIT = 300
+_A_NODE_ANSWERS_WITHIN = timedelta(seconds=60)
+"""How long after a pod's last second its node may take to say that it has ended."""
 _URL_VOLUME = "secret-url"
 """The volume that `manifests.pod` makes of the role `url`."""
 _ENDED = ("Succeeded", "Failed")
@@ -106,6 +108,18 @@ def is_waiting(pod: Manifest) -> bool:
 def is_going(pod: Manifest) -> bool:
     """Whether a pod may still do something."""
     return attempt_in(pod) is None and not pod["metadata"].get("deletionTimestamp")
+
+
+def must_stop_by(pod: Manifest) -> datetime | None:
+    """When the time of a pod is over that was told to stop and has not ended; None for every other one."""
+    told = pod["metadata"].get("deletionTimestamp")
+    return moment(told) if told and attempt_in(pod) is None else None
+
+
+def is_overdue(pod: Manifest, now: datetime) -> bool:
+    """Whether a pod should have ended, and its node does not say that it has."""
+    stop_by = must_stop_by(pod)
+    return stop_by is not None and now - stop_by > _A_NODE_ANSWERS_WITHIN
 
 
 def waiting_pod(pod: Manifest, claim: ClaimSeen | None, remarks: Iterable[Remark] = ()) -> WaitingPod:

@@ -17,10 +17,12 @@ from backup_operator.controller.memory import Memory
 from backup_operator.controller.observe import Children, children, jobs_seen, waits_since
 from backup_operator.controller.sight import (
     attempt_in,
+    is_overdue,
     is_owned_by,
     job_name_of,
     job_state,
     moment,
+    must_stop_by,
     url_secret_of,
     work_of,
 )
@@ -52,6 +54,8 @@ class Surroundings:
     plan_job: JobSeen | None = None
     restore_job: JobSeen | None = None
     left: LeftPods = field(default_factory=LeftPods)
+    overdue_pod: str = ""
+    """A pod of the restore that was told to stop, and of which nobody knows whether it did."""
     waits_since: datetime | None = None
     """Since when a pod of it waits for something that no watch will tell."""
     policy: BackupPolicy | None = None
@@ -85,11 +89,13 @@ async def _own_jobs(cluster: Cluster, memory: Memory, raw: Manifest, now: dateti
     jobs = await jobs_seen(cluster, memory, own, now)
     by_work = {one.work: one.seen for one in jobs}
     name = restore_job_name(key.name, uid, Work.RESTORE)
+    pods = [pod for pod in found.pods if job_name_of(pod) == name]
     return Surroundings(
         plan_job=by_work.get(Work.PLAN),
         restore_job=by_work.get(Work.RESTORE),
-        left=_left(memory, key, name, (pod for pod in found.pods if job_name_of(pod) == name)),
-        waits_since=waits_since(jobs),
+        left=_left(memory, key, name, pods),
+        waits_since=max(filter(None, (waits_since(jobs), *map(must_stop_by, pods))), default=None),
+        overdue_pod=next((str(pod["metadata"]["name"]) for pod in pods if is_overdue(pod, now)), ""),
     )
 
 

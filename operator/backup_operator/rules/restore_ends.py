@@ -75,8 +75,9 @@ def _restored_words(known: RestoreRequestStatus, report: RestoreReport | None) -
     if report is None:
         return f"{known.backup or 'The backup'} is restored to {target}; the report with rows and steps is lost."
     found = _counted(known, report)
-    counts = [f"{number} {what}" for what, number in found.items()]
-    checks = [f"{len(report.checks)} checks hold"] if report.checks else []
+    counts = [f"{number:,} {what}" for what, number in found.items()]
+    checks = ["its check holds" if len(report.checks) == 1 else f"all {len(report.checks)} checks hold"]
+    checks = checks if report.checks else []
     extent = f" ({', '.join([*counts, *checks])})" if counts or checks else ""
     return f"{report.run or known.backup} is restored to {target}{extent}."
 

@@ -68,6 +68,8 @@ class Sight:
     plan_job: JobSeen | None = None
     restore_job: JobSeen | None = None
     left: LeftPods = field(default_factory=LeftPods)
+    overdue_pod: str = ""
+    """A pod of the restore that was told to stop and of which its node does not say that it has."""
     may_create: bool = False
     """Whether this very process wrote the marker and was never answered to its creation of the Job."""
 
@@ -162,7 +164,7 @@ def _planning_followed(known: RestoreRequestStatus, sight: Sight, job: JobSeen, 
     if not verdict.over and verdict.fault is not None:
         return _held_up(known, RestoreConditionType.PLANNED, verdict.fault, now)
     fault = _why_it_died(known, job)
-    untouched = f"No plan was made: {fault.message.rstrip('.')}. Nothing was touched"
+    untouched = f"No plan was made, and nothing was touched: {fault.message}"
     return ended_badly(known, fault.model_copy(update={"message": untouched}), report, now)
 
 
@@ -193,7 +195,7 @@ def _followed(known: RestoreRequestStatus, sight: Sight, now: datetime) -> Decis
     if report is not None:
         return Decision(_ended(known, report, now))
     if job.state is JobState.ACTIVE:
-        return Decision(_running(known, job, now))
+        return Decision(_overdue(known, sight) if sight.overdue_pod else _running(known, job, now))
     if job.state is JobState.COMPLETE:
         return Decision(ended_well(known, None, now))
     return Decision(_died(known, sight, job, now))
@@ -212,7 +214,7 @@ def _without_job(known: RestoreRequestStatus, sight: Sight, now: datetime) -> De
         return Decision(_ended(known, report, now))
     if sight.left.going:
         words = f"Job {known.job_name} was deleted; its pod has not ended and may still write."
-        return Decision(_said(known, RestoreState.RUNNING, words))
+        return Decision(_said(known, RestoreState.RUNNING, words) if not sight.overdue_pod else _overdue(known, sight))
     began = _began(known, sight.left.attempts)
     fault = Fault(
         reason=Reason.JOB_LOST,
@@ -227,6 +229,14 @@ def _running(known: RestoreRequestStatus, job: JobSeen, now: datetime) -> Restor
         return _held_up(known, RestoreConditionType.COMPLETE, job.trouble, now)
     going = _said(known, RestoreState.RUNNING, f"Job {job.name} restores.")
     return going.model_copy(update={"conditions": _true(known.conditions)})
+
+
+def _overdue(known: RestoreRequestStatus, sight: Sight) -> RestoreRequestStatus:
+    """A pod whose node is silent: only a person knows that the node is gone, and with it whoever may still write."""
+    pod = f"kubectl -n {sight.namespace} {{}} pod {sight.overdue_pod}"
+    words = f"Pod {sight.overdue_pod} was told to stop, and its node does not say that it has: it may still write."
+    hint = f"look at its node: {pod.format('get')} -o wide; when that is gone for good: {pod.format('delete')} --force"
+    return _said(known, RestoreState.RUNNING, words, hint)
 
 
 def _held_up(

@@ -53,11 +53,17 @@ def job(*, work: str, ended: bool = False, **annotations: str) -> dict[str, Any]
 
 
 POLICY = {"metadata": {"namespace": "prod", "name": "app-db", "uid": "1", "creationTimestamp": "2026-11-24T02:00:00Z"}}
+ENDED = request("other", completedAt="…")
 WAKES: dict[str, tuple[Callable[[Engine], None], bool]] = {
     "a policy that came": (lambda engine: engine.policy_seen({**POLICY, "spec": {}}, deleted=False), True),
     "a policy that went": (lambda engine: engine.policy_seen({**POLICY, "spec": {}}, deleted=True), True),
-    "another request that changed": (lambda engine: engine.restore_seen(request("other")), True),
-    "another request that ended": (lambda engine: engine.restore_seen(request("other", completedAt="…")), True),
+    "another request that came": (lambda engine: engine.restore_seen(request("other"), deleted=False), True),
+    "another request that ended": (lambda engine: engine.restore_seen(ENDED, deleted=False), True),
+    "another request that went": (lambda engine: engine.restore_seen(request("known"), deleted=True), True),
+    "another request that says more": (
+        lambda engine: engine.restore_seen(request("known", message="…"), deleted=False),
+        False,
+    ),
     "a backup that runs": (lambda engine: engine.job_seen(job(work="backup", policy="app-db")), False),
     "a backup that has ended": (lambda engine: engine.job_seen(job(work="backup", policy="app-db", ended=True)), True),
     "a backup that was deleted": (lambda engine: engine.job_gone(job(work="backup", policy="app-db")), True),
@@ -71,8 +77,8 @@ WAKES: dict[str, tuple[Callable[[Engine], None], bool]] = {
 def test_a_request_that_waits_is_woken_by_what_it_may_wait_for(*, happens: Callable[[Engine], None], wakes: bool):
     engine = made(FakeCluster())
     marked: list[str] = []
-    engine.restore_seen(request("waits"))
-    engine.restore_seen(request("has-ended", completedAt="2026-11-24T02:00:00Z"))
+    for one in (request("waits"), request("has-ended", completedAt="…"), request("known", startedAt="…")):
+        engine.restore_seen(one, deleted=False)
     engine._queue.mark = lambda key: marked.append(str(key))  # type: ignore[method-assign]  # what is marked
 
     happens(engine)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from backup_operator.controller.cluster import Key
 from backup_operator.controller.memory import GONE_JOBS_KNOWN, Memory, writes_where_it_wants
 from tests.unit.controller.test_sight import pod, terminated
@@ -108,12 +110,38 @@ def test_what_the_pod_of_a_restore_said_is_found_by_its_jobs_name_until_the_requ
     assert memory.attempts_for(key, "back-restore-1") == {}
 
 
-def test_requests_that_are_open_are_known_by_their_namespace():
+def request(name: str = "a", namespace: str = "prod", *, dry_run: bool = False, **status: str) -> dict[str, Any]:
+    metadata = {"namespace": namespace, "name": name, "uid": f"uid-{name}", "generation": 1}
+    return {"metadata": metadata, "spec": {"dryRun": dry_run}, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("seen", "is_open"),
+    [
+        (request(), True),
+        (request(state="Waiting"), True),
+        (request(state="Planned"), True),
+        (request(state="Planned", dry_run=True), False),
+        (request(state="Running", startedAt="…"), False),
+        (request(state="Failed", completedAt="…"), False),
+    ],
+    ids=["new", "waiting", "approved", "planned", "running", "ended"],
+)
+def test_requests_that_may_wait_for_something_are_known_by_their_namespace(*, seen: dict[str, Any], is_open: bool):
+    memory = Memory()
+    memory.learn_request(request(namespace="other"))
+
+    memory.learn_request(request())
+    memory.learn_request(seen)
+
+    assert memory.open_requests("prod") == ({Key("prod", "a")} if is_open else set())
+
+
+def test_a_request_is_news_to_others_when_it_is_new_edited_or_one_state_on():
     memory = Memory()
 
-    memory.learn_request(Key("prod", "a"), is_open=True)
-    memory.learn_request(Key("prod", "b"), is_open=True)
-    memory.learn_request(Key("other", "c"), is_open=True)
-    memory.learn_request(Key("prod", "b"), is_open=False)
-
-    assert memory.open_requests("prod") == {Key("prod", "a")}
+    assert memory.learn_request(request(state="Waiting"))
+    assert not memory.learn_request(request(state="Waiting", message="for another reason"))
+    assert memory.learn_request(request(state="Running"))
+    memory.forget_request(Key("prod", "a"))
+    assert memory.learn_request(request(state="Running"))

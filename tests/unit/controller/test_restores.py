@@ -2,16 +2,17 @@
 
 import asyncio
 import copy
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import yaml
 
 from backup_operator.api.restorerequest import RestoreRequest
-from backup_operator.controller.cluster import JOBS, RESTORES, Key, Refused, Resource
+from backup_operator.controller.cluster import JOBS, PODS, RESTORES, Key, Refused, Resource
 from backup_operator.manifests.labels import ORDER_ANNOTATION, Work
 from backup_operator.vocabulary.reasons import Reason
-from tests.unit.controller.restoring import IN_PLACE, NAMESPACE, World, failed, plan, policy, request, restored
+from tests.unit.controller.restoring import IN_PLACE, NAMESPACE, NOW, World, failed, plan, policy, request, restored
 
 
 def order_of(job: dict[str, Any]) -> str:
@@ -42,7 +43,8 @@ def test_a_restore_ends_complete_with_everything_that_was_found():
         "startedAt": "2026-11-24T02:00:00Z",
         "completedAt": "2026-11-24T02:00:42Z",
         "durationSeconds": 42,
-        "message": "backup_20261124_010000 is restored to PostgreSQL NewDatabase app_restored (7 rows, 1 checks hold).",
+        "message": "backup_20261124_010000 is restored to PostgreSQL NewDatabase app_restored "
+        "(7 rows, its check holds).",
         "source": "app-db",
         "backup": "backup_20261124_010000",
         "target": "PostgreSQL NewDatabase app_restored",
@@ -108,7 +110,7 @@ def test_a_plan_that_cannot_be_made_fails_and_nothing_is_touched():
     world.settle()
 
     assert world.true_conditions() == {"Failed": "BackupNotFound"}
-    assert world.status()["message"] == "No plan was made: it could not. Nothing was touched. for a cause."
+    assert world.status()["message"] == "No plan was made, and nothing was touched: it could not: for a cause."
     assert world.created_jobs() == []
 
 
@@ -492,7 +494,7 @@ def test_the_order_says_who_asked():
 
 def test_a_request_that_was_deleted_is_forgotten():
     world = World(policy(), request())
-    world.memory.learn_request(Key(NAMESPACE, "back"), is_open=True)
+    world.memory.learn_request(world.request())
     world.cluster.remove(RESTORES, Key(NAMESPACE, "back"))
 
     world.settle()
@@ -543,3 +545,26 @@ def test_a_request_that_is_woken_while_another_one_decides_does_not_begin_beside
 
     assert world.status("first")["state"] == "Complete"
     assert [world.status(name)["state"] for name in ("young", "old")] == ["Running", "Waiting"]
+
+
+@pytest.mark.parametrize("job_is_gone", [True, False])
+def test_a_pod_whose_node_is_silent_is_told_and_not_taken_for_ended(*, job_is_gone: bool):
+    world = World(policy(), request())
+    world.settle()
+    pod = world.run_pod()
+    pod["metadata"]["deletionTimestamp"] = NOW.isoformat()
+    world.cluster.put(PODS, pod)
+    if job_is_gone:
+        world.remove_job()
+
+    world.now = NOW + timedelta(seconds=50)
+    world.settle()
+    soon = world.status()["message"]
+    world.now = NOW + timedelta(minutes=5)
+    world.settle()
+
+    assert "its node does not say" not in soon
+    assert world.status()["state"] == "Running"
+    assert "its node does not say" in world.status()["message"]
+    assert f"delete pod {pod['metadata']['name']} --force" in world.status()["hint"]
+    assert world.reconcile() == timedelta(minutes=1)

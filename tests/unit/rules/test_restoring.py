@@ -95,7 +95,7 @@ def test_a_plan_whose_report_is_lost_is_no_plan():
 
     assert ended(status) == ("Failed", "JobLost")
     assert status.message is not None
-    assert "Nothing was touched" in status.message
+    assert "nothing was touched" in status.message
 
 
 def test_a_plan_whose_image_is_missing_says_so_until_the_end():
