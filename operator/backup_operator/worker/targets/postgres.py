@@ -121,7 +121,6 @@ class PostgresTarget:
             missing=frozenset(surveyed.roles.missing),
             unassignable=frozenset(surveyed.roles.unassignable),
             roles_to_make=surveyed.roles.made,
-            rows_first=surveyed.contents.watches_rows,
         )
         with ExitStack() as stack:
             with stating(UNTOUCHED, site.login.place):

@@ -28,7 +28,7 @@ from backup_operator.worker.targets.postgres_database import (
 from backup_operator.worker.targets.postgres_faults import UNTOUCHED, stating
 from backup_operator.worker.targets.postgres_feed import Feeder
 from backup_operator.worker.targets.postgres_globals import make_roles
-from backup_operator.worker.targets.postgres_lanes import open_lanes, without_waiting
+from backup_operator.worker.targets.postgres_lanes import Lanes, open_lanes, without_waiting
 from backup_operator.worker.targets.postgres_names import drop_command
 from backup_operator.worker.targets.postgres_programs import sql_of
 from backup_operator.worker.targets.postgres_rewrite import Rewriter
@@ -128,10 +128,21 @@ def _feed(site: Site, main: RestoredArtifact, terms: Terms, step: Callable[[str]
         connection = stack.enter_context(site.connected(site.temporary))
         without_waiting(connection)
         feeder = Feeder(connection, rewriter, codec_of(main))
-        if site.order.jobs > 1:
-            feeder.lanes = stack.enter_context(open_lanes(site, site.order.jobs))
+        feeder.lanes, notes = _lanes(site, stack)
         feeder.feed(stack.enter_context(sql_of(main, site.newest_client, site.scratch)))
-    return Built(feeder.rows, rewriter.notes())
+    return Built(feeder.rows, (*rewriter.notes(), *notes))
+
+
+def _lanes(site: Site, stack: ExitStack) -> tuple[Lanes | None, tuple[str, ...]]:
+    """Sessions for the jobs, or none where the server has no more connections for them."""
+    if site.order.jobs < 2:
+        return None, ()
+    try:
+        return stack.enter_context(open_lanes(site, site.order.jobs)), ()
+    except SourceError as exc:
+        if exc.reason is not Reason.TOO_MANY_CONNECTIONS:
+            raise
+        return None, ("One session restored it: the server had no free connections for more.",)
 
 
 def _count_and_analyse(site: Site, main: RestoredArtifact, built: Built, step: Callable[[str], None]) -> None:

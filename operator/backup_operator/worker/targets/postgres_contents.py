@@ -27,7 +27,6 @@ _SIGNATURE = re.compile(
 )
 _CONSTRAINT = re.compile(rb"ALTER TABLE .* ADD CONSTRAINT .* (?:PRIMARY KEY|UNIQUE|EXCLUDE)\b", re.DOTALL)
 _LARGE_OBJECT = re.compile(rb"SELECT pg_catalog\.lo_create\('\d+'\);\Z")
-_WATCHER = re.compile(rb"CREATE (?:CONSTRAINT )?(?:TRIGGER|RULE) |ALTER TABLE .* ATTACH PARTITION ", re.DOTALL)
 ABOUT = re.compile(
     rb"(CREATE|ALTER|COMMENT ON|(?:GRANT|REVOKE) [A-Z, ]+? ON) (?:TRUSTED |PROCEDURAL )*"
     rb"(SCHEMA|EXTENSION|LANGUAGE|FOREIGN DATA WRAPPER|SERVER|PUBLICATION|EVENT TRIGGER) (?:IF NOT EXISTS )?("
@@ -66,8 +65,6 @@ class BackupContents:
     """Locks that making it takes within one transaction."""
     large_objects: int = 0
     seen_roles: set[tuple[Standalone | None, RolesOf]] = field(default_factory=set)
-    watches_rows: bool = False
-    """Whether it holds triggers, rules or partitions, for which it matters that all rows are in first."""
     beyond: str = ""
     """Why it cannot be restored at all: a psql command, or a statement that reaches beyond one database."""
 
@@ -111,7 +108,6 @@ def _judge(contents: BackupContents, judge: Rewriter, text: bytes) -> None:
 def _note(contents: BackupContents, text: bytes, codec: str) -> None:
     _note_roles(contents, text, codec)
     head = text[:_ENOUGH_OF_A_STATEMENT_BYTES]
-    contents.watches_rows = contents.watches_rows or _WATCHER.match(head) is not None
     created = _CREATE.match(head)
     if created is not None:
         _note_created(contents, created[1].decode(), created[2].decode(codec, "backslashreplace"))

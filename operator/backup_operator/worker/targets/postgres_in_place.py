@@ -144,8 +144,9 @@ def _check_locks(draft: Draft, site: Site, replacement: Replacement, contents: B
     if needed > capacity:
         draft.stop(
             Reason.TARGET_UNSUITABLE,
-            f"One transaction would take about {needed} locks and the server holds {capacity}: raise "
-            "max_locks_per_transaction on it and restart it, or use strategy NewDatabase or SwapDatabase.",
+            f"One transaction would take about {needed} locks and the server holds {capacity}: set "
+            f"max_locks_per_transaction = {site.server.locks_per_slot_for(needed)} on it, now "
+            f"{site.server.locks_per_slot}, and restart it, or use strategy NewDatabase or SwapDatabase.",
         )
 
 

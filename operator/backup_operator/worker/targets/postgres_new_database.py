@@ -33,7 +33,7 @@ def survey_new_database(draft: Draft, site: Site, connection: psycopg.Connection
     encoding, locale = form.encoding or "of the server", form.collation or "of the server"
     draft.say(
         f"A new database {site.database!r} is built as {site.temporary!r} (encoding {encoding}, locale {locale}, "
-        f"{len(settings)} recorded settings), checked, then renamed."
+        f"{len(settings)} recorded settings) by {site.order.jobs} sessions at once, checked, then renamed."
     )
     tell_properties(draft, connection, main.server)
     draft.say("No database that is there is touched.")

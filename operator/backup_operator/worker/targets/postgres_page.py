@@ -13,7 +13,6 @@ from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.targets.base import RestoredArtifact
 from backup_operator.worker.targets.postgres_contents import BackupContents
 from backup_operator.worker.targets.postgres_names import drop_command
-from backup_operator.worker.targets.postgres_programs import fits
 from backup_operator.worker.targets.postgres_site import Site
 from backup_operator.worker.targets.postgres_survey import Draft, listed
 
@@ -117,20 +116,6 @@ def tell_room(draft: Draft, site: Site, main: RestoredArtifact) -> None:
         f"Room on the server's disk{besides}: {needed}, and for a while as much again for the write-ahead log. "
         "How much is free there cannot be asked from here."
     )
-    if main.kind is ArtifactKind.POSTGRES_CUSTOM and site.order.strategy is not PostgresStrategy.IN_PLACE:
-        _tell_scratch(draft, site, main)
-
-
-def _tell_scratch(draft: Draft, site: Site, main: RestoredArtifact) -> None:
-    size = readable_bytes(main.plain_bytes)
-    if site.order.jobs < 2:
-        draft.say("One job restores it, straight from the stored file.")
-    elif fits(main, site.scratch, site.order.scratch_bytes):
-        draft.say(f"{site.order.jobs} jobs restore it at once, from {size} in the pod's scratch volume.")
-    else:
-        draft.say(
-            f"The pod's scratch volume has no room for {size}: one job restores it, straight from the stored file."
-        )
 
 
 def tell_left_over(draft: Draft, connection: psycopg.Connection) -> None:

@@ -1,11 +1,11 @@
-"""Room `worker.targets`: pg_restore, which turns an archive into SQL or restores it; called by `postgres_*`.
+"""Room `worker.targets`: pg_restore, which turns an archive into SQL; called by `targets.postgres_*`.
 
-The archive comes as a stream of verified plaintext. Parallel jobs need it in a file, which is kept in the scratch
-directory for as long as they run.
+The archive comes as a stream of verified plaintext and leaves as SQL, so that every statement is judged whatever the
+format, and nothing is written to a disk on the way.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +16,7 @@ from backup_operator.worker.errors import TargetError
 from backup_operator.worker.process import Finished, Program
 from backup_operator.worker.sources.postgres_clients import Client
 from backup_operator.worker.targets.base import RestoredArtifact
-from backup_operator.worker.targets.scratch import free_bytes
 
-_SPARE_BYTES = 64 << 20
-"""What stays free in the scratch directory beside an archive: for the password file and pg_restore's own files."""
 _DETAIL_LIMIT = 600
 
 
@@ -68,41 +65,6 @@ def _feed(program: Program, chunks: Iterator[bytes], *, only_schema: bool) -> No
             deque(chunks, maxlen=0)
     finally:
         program.end_of_input()
-
-
-def fits(artifact: RestoredArtifact, scratch: Path, limit_bytes: int | None) -> bool:
-    """Whether the archive has room in the scratch directory, which takes no more than the limit where there is one."""
-    return free_bytes(scratch, limit_bytes) > artifact.plain_bytes + _SPARE_BYTES
-
-
-@contextmanager
-def spooled(artifact: RestoredArtifact, scratch: Path) -> Iterator[Path]:
-    """The archive in a file of mode 0600, gone afterwards. Raises: TargetError StorageFull; what reading it raises."""
-    path = scratch / "restore.dump"
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    try:
-        with artifact.open() as chunks, path.open("wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def restore_in_parallel(
-    client: Client, archive: Path, conninfo: str, *, jobs: int, sections: Sequence[str] = ()
-) -> None:
-    """Restore the archive, or these sections of it, into the database of the connection string.
-
-    Raises: ArchiveRefused.
-    """
-    argv = [client.pg_restore, f"--dbname={conninfo}", "--no-password", "--exit-on-error", f"--jobs={jobs}"]
-    argv += [*(f"--section={section}" for section in sections), str(archive)]
-    with Program(argv, environment=environment(archive.parent), reads_stdout=False) as program:
-        finished = program.wait()
-    if not finished.succeeded:
-        raise refused(finished)
 
 
 def environment(scratch: Path) -> dict[str, str]:

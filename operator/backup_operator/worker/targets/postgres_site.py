@@ -29,8 +29,8 @@ _ELSEWHERE = ("postgres", "defaultdb", "template1")
 _SERVER: LiteralString = """
 select current_setting('server_version_num')::int, current_setting('server_version'), u.rolname::text, u.rolsuper,
        u.rolsuper or u.rolcreatedb,
-       current_setting('max_locks_per_transaction')::int
-         * (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int),
+       current_setting('max_locks_per_transaction')::int,
+       current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int,
        pg_is_in_recovery()
 from pg_roles u where u.rolname = current_user
 """
@@ -46,8 +46,20 @@ class TargetServer:
     user: str
     is_superuser: bool
     may_create_databases: bool
-    lock_capacity: int
+    locks_per_slot: int
+    """max_locks_per_transaction."""
+    lock_slots: int
+    """Connections and prepared transactions that it makes room for; locks are shared by all of them."""
     in_recovery: bool
+
+    @property
+    def lock_capacity(self) -> int:
+        """How many locks it holds, to be had by one transaction when no other needs them."""
+        return self.locks_per_slot * self.lock_slots
+
+    def locks_per_slot_for(self, locks: int) -> int:
+        """What max_locks_per_transaction must be for one transaction to have so many, and others some."""
+        return self.locks_per_slot + -(-locks // self.lock_slots)
 
 
 @dataclass(frozen=True)

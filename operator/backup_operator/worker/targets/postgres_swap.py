@@ -74,7 +74,10 @@ def survey_swap(draft: Draft, site: Site, connection: psycopg.Connection) -> Non
 
 def _tell(draft: Draft, site: Site, connection: psycopg.Connection) -> None:
     settings = read_settings(connection, site.database)
-    draft.say(f"The backup is restored beside {site.database!r}, as {site.temporary!r}, and checked.")
+    draft.say(
+        f"The backup is restored beside {site.database!r}, as {site.temporary!r}, by {site.order.jobs} sessions at "
+        "once, and checked."
+    )
     sessions = read_sessions(connection, site.database)
     check_ours(draft, connection, sessions, site.database)
     draft.say(f"Then the sessions in {site.database!r} are ended, now {len(sessions)}: {listed(sessions) or 'none'}.")

@@ -139,24 +139,91 @@ def test_an_interrupted_restore_leaves_no_database_and_no_file(server15, everyth
     assert databases(server15) == before
 
 
-def test_an_archive_without_room_in_scratch_is_streamed(server15, everything, restorer, monkeypatch):
+def test_an_archive_needs_no_room_in_scratch(server15, everything, restorer, monkeypatch):
     source = everything(server15)
     full = shutil.disk_usage("/")._replace(free=0)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
 
-    done = restorer.restore(server15.url("postgres"), [source.dump(CUSTOM)], database=f"{source.database}_new")
-
-    assert "unpack archive" not in done.steps
-    assert_equal(source, Side(server15, f"{source.database}_new"))
-
-
-def test_an_archive_that_the_limit_of_scratch_does_not_take_is_streamed(server15, everything, restorer):
-    source = everything(server15)
-
-    done = restorer.restore(
+    restorer.restore(
         server15.url("postgres"), [source.dump(CUSTOM)], database=f"{source.database}_new", scratch_bytes=1024
     )
 
-    assert "unpack archive" not in done.steps
-    assert any("has no room" in line for line in done.plan.lines)
     assert_equal(source, Side(server15, f"{source.database}_new"))
+
+
+BIG = """
+create table big (id bigint generated always as identity, filler text, made timestamptz default '2023-12-01');
+insert into big (filler) select repeat(chr(9) || 'x', 40) || i from generate_series(1, 150000) i;
+alter table big add primary key (id); create index on big (filler); create index on big (made);
+create table small (id bigint unique references big);
+insert into small select generate_series(1, 500);
+"""
+
+
+@pytest.mark.parametrize("kind", [PLAIN, CUSTOM])
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_the_rows_of_one_table_come_in_over_several_sessions(server, restorer, name, kind, jobs):
+    server.create_database(name)
+    server.execute(BIG, name)
+    source = Side(server, name)
+    dump, seen = source.dump(kind), set()
+
+    def look(step: str) -> None:
+        if step == "count rows":
+            made = f"{name}_new_restoring_{STAMP}"
+            seen.update(server.rows("select distinct xmin::text from big", made))
+
+    target = restorer.target(server.url("postgres"), database=f"{name}_new", jobs=jobs)
+    target.survey([dump])
+    target.apply([dump], look)
+
+    assert_equal(source, Side(server, f"{name}_new"))
+    assert (len(seen) > 1) == (jobs > 1)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_row_that_the_server_refuses_ends_all_sessions_and_drops_the_database(server15, restorer, name, jobs):
+    server15.create_database(name)
+    server15.execute(BIG, name)
+    before = databases(server15)
+    with Side(server15, name).dump(PLAIN).open() as chunks:
+        text = b"".join(chunks)
+    rows, mark, rest = text.partition(b"\n30000\t")
+    broken = artifact(PLAIN, rows + b"\nno number\t" + rest)
+    assert mark
+
+    with pytest.raises(TargetError) as failure:
+        restorer.restore(server15.url("postgres"), [broken], database=f"{name}_new", jobs=jobs)
+
+    assert "no number" in failure.value.message
+    assert "was dropped again" in failure.value.message
+    assert databases(server15) == before
+
+
+def test_a_key_that_cannot_be_built_beside_others_drops_the_database(server15, restorer, name):
+    server15.create_database(name)
+    server15.execute(BIG, name)
+    before = databases(server15)
+    with Side(server15, name).dump(PLAIN).open() as chunks:
+        text = b"".join(chunks)
+    twice = artifact(PLAIN, text.replace(b"\n500\n", b"\n499\n"))
+
+    with pytest.raises(TargetError) as failure:
+        restorer.restore(server15.url("postgres"), [twice], database=f"{name}_new")
+
+    assert "could not create unique index" in failure.value.message
+    assert "ADD CONSTRAINT small_id_key" in failure.value.detail
+    assert databases(server15) == before
+
+
+def test_without_connections_for_more_one_session_restores_it(server15, restorer, name):
+    server15.create_database(name)
+    server15.execute(BIG, name)
+    dump = Side(server15, name).dump(PLAIN)
+    server15.execute(f"create role {name} login superuser password 'x'")
+    server15.execute(f"alter role {name} nosuperuser createdb connection limit 3; grant postgres to {name}")
+
+    done = restorer.restore(server15.url("postgres", user=name, password="x"), [dump], database=f"{name}_new")
+
+    assert done.applied.counts == dump.rows_per_table
+    assert any("no free connections" in note for note in done.applied.notes)
