@@ -39,6 +39,7 @@ from backup_operator.manifests.restore import restore_job, restore_job_name
 from backup_operator.manifests.undo import undo_lines
 from backup_operator.rules.admission import judge_restore_request
 from backup_operator.rules.occurrences import restore_happenings
+from backup_operator.rules.restore_words import undo_hint
 from backup_operator.rules.restoring import Action, Decision, Sight, decide, has_begun, has_ended, refused
 
 log = logging.getLogger(__name__)
@@ -200,4 +201,5 @@ def _with_undo(case: _Case, after: RestoreRequestStatus) -> RestoreRequestStatus
     """The manifest that brings back what the safety backup holds, once there is one."""
     if not after.safety_backup or after.safety_backup == case.before.safety_backup or case.request is None:
         return after
-    return after.model_copy(update={"undo": undo_lines(case.request, after.safety_backup)})
+    hint = after.hint or undo_hint(case.key.namespace, case.key.name)
+    return after.model_copy(update={"undo": undo_lines(case.request, after.safety_backup), "hint": hint})

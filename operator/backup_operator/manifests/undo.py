@@ -43,6 +43,7 @@ def undo_manifest(request: RestoreRequest, safety_backup: str) -> dict[str, Any]
 def _target(target: dict[str, Any]) -> dict[str, Any]:
     if "postgres" in target:
         options = {name: value for name, value in target["postgres"].items() if name not in ("globals", "jobs")}
-        return {"postgres": {**options, "strategy": PostgresStrategy.IN_PLACE.value}}
+        # what the restore brought hangs on what the safety backup holds, and is not in that
+        return {"postgres": {**options, "strategy": PostgresStrategy.IN_PLACE.value, "dropDependents": True}}
     options = {name: value for name, value in target["redis"].items() if name != "existing"}
     return {"redis": {**options, "strategy": RedisStrategy.REPLACE.value}}

@@ -65,9 +65,12 @@ def fault_words(fault: Fault) -> str:
     message = fault.message.strip()
     if not fault.detail or fault.detail in message:
         return sentence(message)
+    if fault.detail[0].isupper():
+        return sentence(f"{sentence(message)} {fault.detail}")
     # a message of more than one sentence is not continued by a colon
-    glue = " " if ". " in message or message.endswith(".") else ": "
-    return sentence(f"{sentence(message) if glue == ' ' else message.rstrip('.')}{glue}{fault.detail}")
+    if ". " in message:
+        return sentence(f"{sentence(message)} Detail: {fault.detail}")
+    return sentence(f"{message.rstrip('.')}: {fault.detail}")
 
 
 def _restored_words(known: RestoreRequestStatus, report: RestoreReport | None) -> str:

@@ -100,3 +100,11 @@ def where_to_look(uid: str, store: str) -> str:
         f"look into {place}: without {uid}.started nothing was touched; the last lines of audit.jsonl tell of an end; "
         f"{ANOTHER}"
     )
+
+
+def undo_hint(namespace: str, name: str) -> str:
+    """What to type to bring back what a safety backup holds."""
+    lines = """{range .status.undo[*]}{@}{"\\n"}{end}"""
+    return (
+        f"to bring back what was there: kubectl -n {namespace} get rr {name} -o jsonpath='{lines}' | kubectl apply -f -"
+    )

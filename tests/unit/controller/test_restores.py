@@ -230,17 +230,21 @@ def test_a_safety_backup_comes_with_the_one_manifest_that_brings_it_back():
     world = World(policy(), request(**IN_PLACE))
     world.settle()
 
-    world.run_job(failed(Reason.RESTORE_FAILED, safety_backup="safety_20261124_020000"))
+    world.run_job(restored(safety_backup="safety_20261124_020000"))
     world.settle()
 
     status = world.status()
+    assert status["hint"] == (
+        "to bring back what was there: kubectl -n prod get rr back "
+        """-o jsonpath='{range .status.undo[*]}{@}{"\\n"}{end}' | kubectl apply -f -"""
+    )
     undo = yaml.safe_load("\n".join(status["undo"]))
     assert status["safetyBackup"] == "safety_20261124_020000"
     assert undo["metadata"] == {"name": "back-undo", "namespace": NAMESPACE}
     assert undo["spec"] == {
         "from": {"policyRef": {"name": "app-db"}},
         "backup": {"name": "safety_20261124_020000"},
-        "target": {"postgres": {"strategy": "InPlace", "database": "app"}},
+        "target": {"postgres": {"strategy": "InPlace", "database": "app", "dropDependents": True}},
         "confirm": "app",
         "safetyBackup": False,
     }

@@ -1,51 +1,59 @@
-"""The manifest that undoes a restore is a request that is accepted, to the same target, of the safety backup."""
+"""The manifest that brings a safety backup back: of each target, and one that the CRD takes."""
 
 from typing import Any
 
 import pytest
 import yaml
 
+from backup_operator.api.restorerequest import RestoreRequestSpec
 from backup_operator.manifests.undo import undo_lines
-from backup_operator.rules.admission import judge_restore_request
 from tests.unit.manifests.requests import STORE, request
 
-SAFETY = "safety_20261123_020000"
-IN_PLACE = {"strategy": "InPlace", "database": "app", "dropDependents": True, "missingRoles": "LeaveOut", "jobs": 1}
-MERGE = {"strategy": "Merge", "existing": "Replace", "keyPattern": "session:*"}
-URL = {"urlSecretRef": {"name": "app", "key": "URL"}}
+URL = {"urlSecretRef": {"name": "other", "key": "URL"}}
+SAFETY = "safety_20261124_020000"
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "in place": (
+        {"postgres": {**URL, "strategy": "InPlace", "missingRoles": "LeaveOut", "globals": True}},
+        {"postgres": {**URL, "strategy": "InPlace", "missingRoles": "LeaveOut", "dropDependents": True}},
+    ),
+    "replaced": ({"redis": {**URL, "strategy": "Replace"}}, {"redis": {**URL, "strategy": "Replace"}}),
+    "merged": (
+        {"redis": {**URL, "strategy": "Merge", "existing": "Replace", "keyPattern": "session:*"}},
+        {"redis": {**URL, "strategy": "Replace", "keyPattern": "session:*"}},
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("spec", "target"),
-    [
-        (
-            {"target": {"postgres": IN_PLACE}, "confirm": "app"},
-            {"postgres": {name: IN_PLACE[name] for name in ("strategy", "database", "dropDependents", "missingRoles")}},
-        ),
-        (
-            {"target": {"redis": MERGE}, "confirm": "cache/0"},
-            {"redis": {"strategy": "Replace", "keyPattern": "session:*"}},
-        ),
-        (
-            {"from": {"store": STORE}, "target": {"redis": {**URL, "strategy": "Replace"}}, "confirm": "cache/all"},
-            {"redis": {**URL, "strategy": "Replace"}},
-        ),
-    ],
-    ids=["in place", "merged", "replaced, from a store"],
-)
-def test_the_undo_of_a_restore_is_accepted(spec: dict[str, Any], target: dict[str, Any]):
-    done = request("n" * 253, checks=[{"name": "app", "http": {"url": "http://app/health"}}], **spec)
+@pytest.mark.parametrize(("target", "undone"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize("origin", [{"policyRef": {"name": "app-db"}}, {"store": STORE}], ids=["policy", "store"])
+def test_a_safety_backup_goes_back_to_where_it_came_from(
+    target: dict[str, Any], undone: dict[str, Any], origin: dict[str, Any]
+):
+    spec: dict[str, Any] = {"from": origin, "target": target, "confirm": "app", "after": ["other"]}
+    one = request(**spec, job={"deadline": "1h"})
 
-    undo = yaml.safe_load("\n".join(undo_lines(done, SAFETY)))
+    manifest = yaml.safe_load("\n".join(undo_lines(one, SAFETY)))
 
-    _, verdict = judge_restore_request(undo)
-    assert verdict.accepted, verdict.message
-    assert undo["spec"].pop("target") == target
-    assert undo["spec"] == {
-        "from": done.spec.model_dump(by_alias=True, exclude_none=True, mode="json")["from"],
-        "backup": {"name": SAFETY},
-        "confirm": spec["confirm"],
-        "safetyBackup": False,
+    assert manifest == {
+        "apiVersion": "backup.agentsflow.ai/v1alpha1",
+        "kind": "RestoreRequest",
+        "metadata": {"name": "bring-back-undo", "namespace": "prod"},
+        "spec": {
+            "from": RestoreRequestSpec.model_validate(one.spec).origin.model_dump(
+                mode="json", by_alias=True, exclude_none=True
+            ),
+            "backup": {"name": SAFETY},
+            "target": undone,
+            "confirm": "app",
+            "safetyBackup": False,
+            "job": {"deadline": "1h"},
+        },
     }
-    assert undo["metadata"]["name"].endswith("-undo")
-    assert len(undo["metadata"]["name"]) <= 253
+    RestoreRequestSpec.model_validate(manifest["spec"])
+
+
+def test_a_name_as_long_as_can_be_leaves_room_for_its_undoing():
+    manifest = yaml.safe_load("\n".join(undo_lines(request("a" * 253, confirm="app"), SAFETY)))
+
+    assert len(manifest["metadata"]["name"]) == 253
+    assert manifest["metadata"]["name"].endswith("-undo")

@@ -218,7 +218,8 @@ def test_events_are_told_once():
     [
         ("it failed", "", "it failed."),
         ("it failed", "because", "it failed: because."),
-        ("it failed. Nothing was touched", "because", "it failed. Nothing was touched. because."),
+        ("it failed. Nothing was touched", "because", "it failed. Nothing was touched. Detail: because."),
+        ("it failed", "Nothing was touched.", "it failed. Nothing was touched."),
         ("it failed because of it", "because of it", "it failed because of it."),
     ],
 )
