@@ -101,7 +101,7 @@ def run(order_path: Path, workplace: Workplace) -> Report | RestoreReport:
         return account.failed(error, workplace)
     except Exception as error:  # noqa: BLE001 - whatever happens, a report is written
         _LOG.exception("the worker failed in a way it does not know")
-        return account.failed(_unknown(error), workplace)
+        return account.failed(_unknown(error, account), workplace)
 
 
 def _account_for(order_path: Path, workplace: Workplace) -> Account | RestoreAccount:
@@ -141,9 +141,12 @@ def _in_words(error: ValidationError) -> str:
     return "; ".join(itertools.islice(named, 3)) + ("; …" if len(faults) > 3 else "")
 
 
-def _unknown(error: Exception) -> WorkerError:
+def _unknown(error: Exception, account: Account | RestoreAccount) -> WorkerError:
+    state = ""
+    if isinstance(account, RestoreAccount):
+        state = "; the target may have been changed" if account.may_have_written else "; nothing was changed"
     unknown = WorkerError(
-        f"the worker failed in a way it does not know: {type(error).__name__}",
+        f"the worker failed in a way it does not know: {type(error).__name__}{state}",
         hint="this is a fault of ours: please report it with the log of this pod",
     )
     unknown.retryable = True

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from backup_operator.vocabulary.choices import SourceKind
 from backup_operator.worker.errors import StoreError
 from backup_operator.worker.opening import OpenBackup, StoredArtifact
-from backup_operator.worker.store.audit import verify_audit
+from backup_operator.worker.store.audit import newest_events
 from backup_operator.worker.store.directory import Store
 from backup_operator.worker.store.entry import Entry
 from backup_operator.worker.targets.base import TargetPlan
@@ -134,10 +134,10 @@ def _expected(backup: OpenBackup, store: Store, verified_seconds: float) -> str:
 def _last_restore(store: Store, main: StoredArtifact) -> tuple[float, int] | None:
     """Seconds and bytes of the newest restore of such a file that went well, from the store's trail."""
     try:
-        events = verify_audit(store).events
+        events = newest_events(store)
     except StoreError:
         return None
-    return next((told for event in reversed(events) if (told := _told(event, str(main.kind)))), None)
+    return next((told for event in events if (told := _told(event, str(main.kind)))), None)
 
 
 def _told(event: Mapping[str, object], kind: str) -> tuple[float, int] | None:

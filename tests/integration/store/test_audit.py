@@ -1,11 +1,23 @@
 """The audit trail: a chain of lines in which a change is found, and which goes on after a crash."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
-from backup_operator.worker.store.audit import append, verify_audit
+from backup_operator.worker.store.audit import append, newest_events, verify_audit
 from backup_operator.worker.store.layout import open_store
+
+APPEND = """
+import sys
+from pathlib import Path
+from backup_operator.worker.store.audit import append
+from backup_operator.worker.store.layout import open_store
+with open_store(Path(sys.argv[1]), "a/b", described="claim", create=False) as store:
+    for number in range(20):
+        append(store, {"event": "restore", "number": number})
+"""
 
 
 @pytest.fixture
@@ -84,3 +96,22 @@ def test_a_line_break_in_an_event_does_not_break_its_line(store, trail):
 
     assert json.loads(trail.read_bytes().splitlines()[-1])["number"] == "a\nb\u2028c"
     assert verify_audit(store).faults == ()
+
+
+def test_those_who_append_at_once_make_one_chain(store, tmp_path):
+    workers = [subprocess.Popen([sys.executable, "-c", APPEND, str(tmp_path)]) for _ in range(3)]
+
+    assert [worker.wait(timeout=120) for worker in workers] == [0, 0, 0]
+    reading = verify_audit(store)
+    assert (len(reading.events), reading.faults) == (60, ())
+
+
+def test_the_newest_lines_are_read_without_the_old_ones(store):
+    for number in range(3):
+        append(store, {"event": "backup", "number": number, "text": "x" * 600_000})
+
+    assert [event["number"] for event in newest_events(store)] == [2]
+
+
+def test_a_store_without_a_trail_has_no_newest_line(store):
+    assert newest_events(store) == ()

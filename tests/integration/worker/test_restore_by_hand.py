@@ -58,6 +58,36 @@ def test_a_dry_run_touches_neither_server_nor_store(bench, source, capsys):
     assert {path.name: path.read_bytes() for path in place.store.iterdir()} == files
 
 
+def test_a_script_reads_the_report_and_the_exit_code(bench, source, capsys):
+    place = bench(postgres={"url": source.url("app")})
+    place.run()
+
+    planned = _restore(place, "--dry-run", "--json", "--database", "for_a_script")
+    plan = json.loads(capsys.readouterr().out)
+    restored = _restore(place, "--json", "--database", "for_a_script", "--approve", plan["pin"])
+    report = json.loads(capsys.readouterr().out)
+    in_the_way = _restore(place, "--dry-run", "--json", "--database", "for_a_script")
+    obstacles = json.loads(capsys.readouterr().out)["obstacles"]
+    failed = _restore(place, "--json", "--database", "for_a_script")
+    fault = json.loads(capsys.readouterr().out)["fault"]
+
+    assert (planned, restored, in_the_way, failed) == (0, 0, 3, 20)
+    assert report["counts"] == {"public.users": 1000}
+    assert "for_a_script" in obstacles[0]
+    assert fault["reason"] == "TargetExists"
+
+
+def test_a_plan_expects_what_the_last_restore_took(bench, source, capsys):
+    place = bench(postgres={"url": source.url("app")})
+    place.run()
+    _restore(place, "--database", "first")
+    capsys.readouterr()
+
+    _restore(place, "--dry-run")
+
+    assert "the last one from this store took " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("confirm", [[], ["--confirm", "apq"]], ids=["missing", "wrong"])
 def test_nothing_is_overwritten_without_its_name(bench, source, confirm, capsys):
     place = bench(postgres={"url": source.url("app")})

@@ -18,6 +18,7 @@ from backup_operator.worker.store.directory import FILE_MODE, Store, write_all
 
 _FIRST = "0" * 64
 _TAIL_STEP_BYTES = 64 << 10
+_NEWEST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,18 @@ def verify_audit(store: Store) -> AuditReading:
     except FileNotFoundError:
         return AuditReading((), ())
     return _check(content)
+
+
+def newest_events(store: Store) -> tuple[Mapping[str, JsonValue], ...]:
+    """The newest few thousand lines, newest first, their chain not checked. Raises: StoreError."""
+    try:
+        with store.open_file(AUDIT_NAME) as file, store.faults(f"reading {AUDIT_NAME}"):
+            size_bytes = os.fstat(file.fileno()).st_size
+            content = os.pread(file.fileno(), _NEWEST_BYTES, max(0, size_bytes - _NEWEST_BYTES))
+    except FileNotFoundError:
+        return ()
+    # the first line of a part is a part of a line, and no JSON object
+    return tuple(event for line in reversed(content.split(b"\n")) if (event := _event(line)) is not None)
 
 
 def _check(content: bytes) -> AuditReading:
