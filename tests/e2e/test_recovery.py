@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support import objects, source_redis
-from tests.support.compare import redis_contents
+from tests.support.compare import redis_contents, without_sightings
 from tests.support.kubectl import Namespace, create_namespace
 from tests.support.operator import OPERATOR_NAMESPACE, RELEASE, install_operator, tell_what_happened
 from tests.support.policies import Policy
@@ -39,7 +39,7 @@ class Content:
 def content_of(servers: Servers, database: str) -> Content:
     found = servers.database(database)
     with servers.redis_client() as client:
-        return Content(found.contents(), found.schema().splitlines(), redis_contents(client))
+        return Content(found.contents(), found.schema().splitlines(), without_sightings(redis_contents(client)))
 
 
 @pytest.fixture

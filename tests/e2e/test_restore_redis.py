@@ -68,7 +68,7 @@ def restore(site: Servers, name: str, url_key: str, *, confirm: str = "", safety
 def test_an_empty_server_gets_every_key_type_time_to_live_database_and_function(site, source, target):
     status = restore(site, "into-empty", "TARGET_USER_URL").completed()
 
-    assert_redis_servers_are_equal(source, target)
+    assert_redis_servers_are_equal(source, target, replayed=True)
     assert status["keys"] == sum(found["keys"] for found in source.info("keyspace").values())
     assert "safetyBackup" not in status
 
@@ -96,7 +96,7 @@ def test_replaced_keys_come_back_by_the_manifest_in_the_status(site, source, tar
     )  # fmt: skip
     status = done.completed()
 
-    assert_redis_servers_are_equal(source, target)
+    assert_redis_servers_are_equal(source, target, replayed=True)
     assert status["safetyBackup"].startswith("safety_")
     name = yaml.safe_load(done.undo)["metadata"]["name"]
     site.namespace.kubectl("apply", "--filename=-", stdin=done.undo.encode())

@@ -8,8 +8,8 @@ from tests.support.compare import PostgresDatabase
 _FORM = """
 SELECT json_build_object(
   'encoding', pg_encoding_to_char(encoding), 'collate', datcollate, 'ctype', datctype,
-  'settings', (SELECT json_agg(coalesce(setrole::regrole::text, '-') || ' ' || setconfig::text ORDER BY setrole)
-               FROM pg_db_role_setting WHERE setdatabase = d.oid))
+  'settings', (SELECT json_agg(setrole::regrole::text || ' ' || setting ORDER BY setrole, setting)
+               FROM pg_db_role_setting, unnest(setconfig) AS setting WHERE setdatabase = d.oid))
 FROM pg_database d WHERE datname = current_database()
 """
 _STANDING = """

@@ -99,12 +99,12 @@ class Restore:
         assert _true_conditions(status) - {"Planned"} == {"Complete"}
         return status
 
-    def failed(self, reason: str) -> dict[str, Any]:
-        """Its status, once it has ended, which must be for that reason."""
+    def failed(self, *reasons: str) -> dict[str, Any]:
+        """Its status, once it has ended, which must be for one of these reasons."""
         status = self.wait_for_state("Complete", "Failed")
         assert status["state"] == "Failed", self._story(status)
         failed = conditions_of(status)["Failed"]
-        assert failed["reason"] == reason, self._story(status)
+        assert failed["reason"] in reasons, self._story(status)
         assert _true_conditions(status) - {"Planned"} == {"Failed"}
         return status
 
@@ -144,7 +144,8 @@ class Restore:
 
     def _story(self, status: Mapping[str, Any]) -> str:
         job = status.get("jobName", "")
-        log = self.namespace.kubectl("logs", f"job/{job}", "--all-pods", "--tail=40") if job else ""
+        there = job and self.namespace.find("job", job)
+        log = self.namespace.kubectl("logs", f"job/{job}", "--all-pods", "--tail=40") if there else ""
         return f"{Seen(status)}\n{log}"
 
 
