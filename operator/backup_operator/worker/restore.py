@@ -137,6 +137,8 @@ def _restore_into(job: _Restore, target: Target, backup: OpenBackup) -> None:
     if job.order.safety_backup and _loses_content(job.order, plan) and not plan.obstacles:
         job.steps.begin("safety backup")
         job.account.safety_backup = back_up_target(job.order, job.workplace)
+        if not job.account.safety_backup:
+            job.account.notes.append("The target held nothing, so that there was no safety backup to make.")
         try_to_remove_old_safety_backups(job.store, job.workplace)
     job.account.may_have_written = not plan.obstacles
     job.account.applied = target.apply(artifacts, job.steps.begin)

@@ -32,12 +32,14 @@ _LOCK_TIMEOUT = timedelta(seconds=10)
 
 
 def back_up_target(order: RestoreOrder, workplace: Workplace) -> str:
-    """Dump the target into the safety store. Returns: the name that people use.
+    """Dump the target into the safety store. Returns: the name that people use; empty where the target holds nothing.
 
     Raises: TargetError (SafetyBackupFailed); nothing was touched then.
     """
     with tempfile.TemporaryDirectory(dir=workplace.scratch) as scratch:
         report = back_up(_backup_order(order), replace(workplace, scratch=Path(scratch)))
+    if report.fault is not None and report.fault.reason is Reason.SOURCE_EMPTY:
+        return ""
     if report.fault is not None:
         raise TargetError(
             Reason.SAFETY_BACKUP_FAILED,

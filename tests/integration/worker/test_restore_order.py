@@ -87,6 +87,26 @@ def test_a_restore_that_is_stopped_says_so_and_is_final(place, postgres):
     assert postgres.rows(COUNT) == [(1000,)]
 
 
+def test_a_restore_that_is_killed_is_not_begun_again(place, postgres):
+    target = _target(place, strategy="InPlace")
+    order = restore_order(place, postgres=target, confirm="postgres", safety_backup=False)
+    with postgres.connect() as holder:
+        holder.execute("begin")
+        holder.execute("lock table users")
+        process = start_order(place, order)
+        waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+        wait_until(lambda: postgres.rows(waiting) != [(0,)], "the restore waits for the lock")
+        process.kill()
+        process.communicate(timeout=60)
+
+    again = run_order(place, postgres=target, confirm="postgres", safety_backup=False)
+
+    assert again.code == Exit.FINAL
+    assert again.report.fault is not None
+    assert again.report.fault.reason is Reason.ALREADY_STARTED
+    assert postgres.rows(COUNT) == [(1000,)]
+
+
 def test_a_deadline_that_passes_is_reported(place):
     ran = run_order(place, deadline="PT0.01S")
 

@@ -137,6 +137,24 @@ def test_a_target_that_cannot_be_backed_up_first_is_not_touched(place, server):
         assert client.dbsize() == 31
 
 
+def test_an_empty_database_needs_no_safety_backup(bench):
+    with PostgresServer(15) as server:
+        server.create_database("app")
+        server.execute("create table users (id int); insert into users values (1), (2)", "app")
+        place = bench(postgres={"url": server.url("app")})
+        back_up_at(place, NIGHT)
+        server.execute("drop table users", "app")
+
+        target = {"url": place.order["postgres"]["url"], "strategy": "InPlace"}
+        report = in_process(place, TODAY, postgres=target, confirm="app")
+
+        assert report.fault is None, report.fault
+        assert server.rows("select id from users order by id", "app") == [(1,), (2,)]
+    assert report.safety_backup == ""
+    assert "held nothing" in report.notes[0]
+    assert not list((place.store / "safety").glob("*.gpg"))
+
+
 def test_the_database_that_is_overwritten_is_backed_up_and_not_the_one_of_the_url(bench):
     with PostgresServer(15) as server:
         server.create_database("app")
