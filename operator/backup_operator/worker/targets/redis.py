@@ -270,10 +270,12 @@ def _as_target_error() -> Iterator[None]:
     try:
         yield
     except SourceError as exc:
-        hint = exc.hint
+        message, hint = exc.message, exc.hint
         if exc.reason is Reason.PERMISSION_DENIED:
             hint = f"redis-cli ACL SETUSER USER '~*' {RESTORE_COMMANDS[RedisStrategy.FAIL_IF_NOT_EMPTY]}"
-        raise TargetError(exc.reason, exc.message, detail=exc.detail, hint=hint) from exc
+        if exc.reason is Reason.SNAPSHOT_FAILED:
+            message = "the target takes no writes, because its own snapshots fail"
+        raise TargetError(exc.reason, message, detail=exc.detail, hint=hint) from exc
 
 
 @contextmanager

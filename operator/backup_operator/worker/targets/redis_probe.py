@@ -76,14 +76,27 @@ class Probed:
 def probe(pipeline: Pipeline, strategy: RedisStrategy, pattern: str, *, functions: bool) -> Probed:
     """Queue and discard one of each command that the restore needs."""
     # one by one, and looked at: behind a MULTI that was refused, the commands would run
-    if pipeline.ask([encoded("MULTI")], 1) != [b"OK"] or pipeline.ask([encoded("PING")], 1) != [b"QUEUED"]:
+    if pipeline.ask([encoded("MULTI")], 1) != [b"OK"]:
         return Probed(transactions=False)
+    first = pipeline.ask([encoded("PING")], 1)[0]
+    if first != b"QUEUED":
+        pipeline.ask([encoded("DISCARD")], 1)
+        return _not_queued(str(first))
     commands = _commands(strategy, _key_for(pattern), functions=functions)
     replies = pipeline.ask([encoded(*words) for words in commands], len(commands))
     pipeline.ask([encoded("DISCARD")], 1)
     return _judged(
         [(words, str(reply)) for words, reply in zip(commands, replies, strict=True) if isinstance(reply, ErrorReply)]
     )
+
+
+def _not_queued(said: str) -> Probed:
+    """Of a server that refuses all commands of a transaction: a full one does (OOM)."""
+    return Probed(refusals=(said,)) if _is_about_writing(said) else Probed(transactions=False)
+
+
+def _is_about_writing(said: str) -> bool:
+    return said.split(" ", maxsplit=1)[0] in ("READONLY", "OOM", "MISCONF", "NOREPLICAS")
 
 
 def _commands(strategy: RedisStrategy, key: str, *, functions: bool) -> Sequence[tuple[str, ...]]:
@@ -101,7 +114,7 @@ def _judged(refused: Sequence[tuple[tuple[str, ...], str]]) -> Probed:
     about_keys = [said for _, said in permissions if " to access " in said]
     others = [(words, said) for words, said in refused if not said.startswith("NOPERM")]
     unknown = [words[0] for words, said in others if "unknown command" in said.lower()]
-    stops = sorted({said for _, said in others if said.split(" ")[0] in ("READONLY", "OOM", "MISCONF", "NOREPLICAS")})
+    stops = sorted({said for _, said in others if _is_about_writing(said)})
     return Probed(
         forbidden=tuple(f"+{words[0].lower()}" for words, said in permissions if said not in about_keys),
         forbids_keys=bool(about_keys),

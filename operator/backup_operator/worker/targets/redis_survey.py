@@ -172,7 +172,9 @@ def _of_content(surveyed: Surveyed, order: RedisTargetOrder) -> Obstacle | None:
 def _of_permissions(surveyed: Surveyed, order: RedisTargetOrder) -> list[Obstacle]:
     probed, url = surveyed.probed, surveyed.url
     user = url.username or "default"
-    found = [Obstacle(Reason.TARGET_UNSUITABLE, f"{url.place} takes no writes: {said}") for said in probed.refusals]
+    cleared = order.strategy is RedisStrategy.REPLACE
+    refusals = [said for said in probed.refusals if not (cleared and said.startswith("OOM"))]
+    found = [Obstacle(Reason.TARGET_UNSUITABLE, f"{url.place} takes no writes: {said}") for said in refusals]
     if needed_permissions := _needed(probed.forbidden, url):
         found.append(of_forbidden(surveyed, needed_permissions))
     if probed.forbids_keys:
