@@ -116,6 +116,8 @@ def act_by_hand(arguments: argparse.Namespace, workplace: Workplace) -> HandExit
 def _desk(arguments: argparse.Namespace, workplace: Workplace) -> Iterator[_Desk]:
     current, *previous = passphrase_files(arguments)
     keys = keys_for_reading(current, previous)
+    for warning in keys.warnings:
+        _LOG.warning(warning)
     directory: Path = arguments.store.absolute()
     with open_store(directory.parent, directory.name, described=str(directory), create=False) as store:
         yield _Desk(store, keys, workplace)

@@ -6,7 +6,7 @@ a passphrase that we were not given, that is an error. Safety backups and files 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from backup_operator.contract.restore import Selection
 from backup_operator.rules.naming import (
@@ -79,6 +79,8 @@ def _file(store: Store, name: str, form: StoredForm) -> Choice:
 
 
 def _newest(store: Store, keys: Keys, before: datetime | None) -> Choice:
+    if before is not None and before.tzinfo is None:
+        before = before.replace(tzinfo=UTC)
     reading = read_catalog(store, keys.entries)
     found = next((run for run in reading.entries if run.verified and _is_in_time(run.started_at, before)), None)
     newer = [refusal for refusal in _refused_newest_first(reading) if _is_newer(refusal, found, before)]

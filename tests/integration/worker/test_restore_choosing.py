@@ -48,8 +48,9 @@ def _plan(place, source, **selection):
         ({"before": "2023-12-02T02:00:00Z"}, "redis_20231202_020000"),
         ({"before": "2023-12-02T01:59:59Z"}, "redis_20231201_020000"),
         ({"before": "2023-12-02T04:00:00+02:00"}, "redis_20231202_020000"),
+        ({"before": "2023-12-02T02:00:00"}, "redis_20231202_020000"),
     ],
-    ids=["latest", "by name", "by its file's name", "at a time", "before a time", "in another zone"],
+    ids=["latest", "by name", "by its file's name", "at a time", "before a time", "in another zone", "without a zone"],
 )
 def test_the_backup_that_is_meant_is_taken(place, source, selection, expected):
     report = _plan(place, source, **selection)

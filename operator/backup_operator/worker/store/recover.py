@@ -278,7 +278,7 @@ def _other_backups(entry: Entry) -> str:
 Every `*{ENTRY_SUFFIX}` here is one backup; a file without one is none. `{entry.run}{ENTRY_SUFFIX}` and its like say
 what a backup holds, its files, and their SHA-256 (`stored_sha256`): put them in place of the names and sums above.
 `.gz` is unpacked with `gunzip`, `.zst` with `zstd --decompress`; `.sql` goes to `psql`, `.dump` to `pg_restore`, `.rdb`
-to `redis-server`."""
+to `redis-server`. What a restore has overwritten lies for a week in a directory `safety`, with a page of its own."""
 
 
 def _clean_up() -> str:
