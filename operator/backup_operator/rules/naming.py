@@ -180,7 +180,7 @@ def parse_stored_form(name: str) -> StoredForm | None:
     """
     encrypted = name.endswith(_ENCRYPTION_SUFFIX)
     parsed = parse_artifact_name(name if encrypted else name + _ENCRYPTION_SUFFIX)
-    return parsed and StoredForm(parsed.kind, parsed.compression, encrypted, parsed.run.at)
+    return StoredForm(parsed.kind, parsed.compression, encrypted, parsed.run.at) if parsed else None
 
 
 def safety_name(run: str) -> str:

@@ -112,7 +112,7 @@ def _is_newer(refusal: Refused, found: ListedRun | None, before: datetime | None
 
 def _second_of(refusal: Refused) -> datetime | None:
     parsed = parse_run_name(refusal.name.removesuffix(ENTRY_SUFFIX))
-    return parsed and parsed.at
+    return parsed.at if parsed else None
 
 
 def _passed_over(refusal: Refused) -> str:

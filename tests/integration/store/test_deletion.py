@@ -98,12 +98,17 @@ def kill_at(mount, run, number):
         delete_run(store, run, EVENT)
 
 
+def wait_for(reader: subprocess.Popen[bytes]) -> None:
+    assert reader.stdout is not None
+    assert reader.stdout.readline() == b"held\n"
+
+
 def test_a_run_that_another_process_reads_is_left_with_a_word_why(tmp_path):
     with opened(tmp_path) as store:
         run = write_run(store, NIGHT)
         argv = [sys.executable, "-c", HOLD, str(tmp_path), run]
         with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
-            assert reader.stdout.readline() == b"held\n"
+            wait_for(reader)
             while_read = delete_run(store, run, EVENT)
             files = sorted(store.names())
             reader.communicate()
@@ -118,7 +123,7 @@ def test_a_reader_that_is_killed_holds_nothing(tmp_path):
         run = write_run(store, NIGHT)
         argv = [sys.executable, "-c", HOLD, str(tmp_path), run]
         with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
-            assert reader.stdout.readline() == b"held\n"
+            wait_for(reader)
             reader.kill()
 
         assert delete_run(store, run, EVENT).kept_because == ""

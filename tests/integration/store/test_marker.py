@@ -51,7 +51,7 @@ def test_a_request_is_begun_once(store):
 
 
 def test_the_marker_is_on_the_volume_before_it_counts(tmp_path):
-    steps = []
+    steps: list[str] = []
     with open_store(tmp_path, "prod/app-db", described="claim", create=True, before_step=steps.append) as store:
         mark_begun(store, UID, {})
 
@@ -63,6 +63,7 @@ def test_of_two_that_begin_at_once_one_is_refused(store, tmp_path):
     argv = [sys.executable, "-c", MARK, str(tmp_path), UID]
     workers = [subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     for worker in workers:
+        assert worker.stdin is not None
         worker.stdin.write("go\n")
         worker.stdin.flush()
     said = sorted(worker.communicate(timeout=120)[0].strip() for worker in workers)
