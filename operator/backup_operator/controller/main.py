@@ -15,7 +15,7 @@ from backup_operator.api.meta import GROUP, VERSION
 from backup_operator.controller.cluster import Cluster, Manifest
 from backup_operator.controller.engine import CrdsMissing, Engine
 from backup_operator.controller.settings import Settings, SettingsInvalid
-from backup_operator.manifests.labels import MANAGED_BY, OPERATOR
+from backup_operator.manifests.labels import OURS
 
 _WATCH_SECONDS = 300
 _CONNECT_SECONDS = 10
@@ -63,7 +63,7 @@ def configure(settings: kopf.OperatorSettings, ours: Settings) -> None:
     settings.watching.connect_timeout = _CONNECT_SECONDS
     settings.networking.error_backoffs = _ERROR_BACKOFFS
     for group, plural in (("batch", "cronjobs"), ("batch", "jobs"), ("", "pods")):
-        settings.watching.label_selectors[group, "v1", plural] = f"{MANAGED_BY}={OPERATOR}"
+        settings.watching.label_selectors[group, "v1", plural] = OURS
     settings.watching.field_selectors["coordination.k8s.io", "v1", "leases"] = f"metadata.name={ours.lease.name}"
     for chatty in ("kopf.objects", "kopf.activities.watch", "aiohttp.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

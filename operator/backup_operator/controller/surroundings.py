@@ -27,8 +27,7 @@ from backup_operator.controller.sight import (
     work_of,
 )
 from backup_operator.manifests.labels import (
-    MANAGED_BY,
-    OPERATOR,
+    OURS,
     Work,
     policy_of,
     request_of,
@@ -141,7 +140,7 @@ async def _with_turn(
     fault = never(me, standings)
     if fault is not None:
         return replace(around, never=fault)
-    jobs = await cluster.list(JOBS, namespace, labels=f"{MANAGED_BY}={OPERATOR}")
+    jobs = await cluster.list(JOBS, namespace, labels=OURS)
     known = frozenset(one["metadata"]["uid"] for one in requests)
     return replace(around, waits=waits_for(me, standings, _busy(jobs, known)))
 

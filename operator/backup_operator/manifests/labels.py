@@ -22,10 +22,8 @@ ORDER_ANNOTATION = f"{GROUP}/order"
 STORE_ANNOTATION = f"{GROUP}/store"
 WISH_ANNOTATION = f"{GROUP}/wish"
 """A digest of everything that was wanted of an object when it was applied."""
-OURS = f"{MANAGED_BY}={OPERATOR},{POLICY_LABEL}"
-"""The label selector of everything that the operator makes for a policy."""
-OURS_OF_REQUESTS = f"{MANAGED_BY}={OPERATOR},{REQUEST_LABEL}"
-"""The label selector of everything that the operator makes for a RestoreRequest."""
+OURS = f"{MANAGED_BY}={OPERATOR}"
+"""The label selector of everything that the operator makes, for policies and for requests."""
 
 CRONJOB_NAME_LIMIT = 52
 JOB_NAME_LIMIT = 63
@@ -50,7 +48,7 @@ def policy_labels(policy: str, work: Work | None = None) -> dict[str, str]:
 
 def policy_selector(policy: str) -> str:
     """The label selector of one policy's children."""
-    return f"{MANAGED_BY}={OPERATOR},{POLICY_LABEL}={short_name(policy, LABEL_LIMIT)}"
+    return f"{OURS},{POLICY_LABEL}={short_name(policy, LABEL_LIMIT)}"
 
 
 def policy_of(manifest: Mapping[str, Any]) -> str | None:
@@ -65,7 +63,7 @@ def request_labels(request: str, work: Work) -> dict[str, str]:
 
 def request_selector(request: str) -> str:
     """The label selector of one RestoreRequest's Jobs and pods."""
-    return f"{MANAGED_BY}={OPERATOR},{REQUEST_LABEL}={short_name(request, LABEL_LIMIT)}"
+    return f"{OURS},{REQUEST_LABEL}={short_name(request, LABEL_LIMIT)}"
 
 
 def request_of(manifest: Mapping[str, Any]) -> str | None:

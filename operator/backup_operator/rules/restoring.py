@@ -130,9 +130,10 @@ def _before_it_begins(known: RestoreRequestStatus, sight: Sight, now: datetime) 
 
 
 def _begun(known: RestoreRequestStatus, job: str, at: datetime) -> RestoreRequestStatus:
-    """The status with the marker."""
+    """The status with the marker; of the plan it keeps what was approved, not how it was made."""
     running = _said(known, RestoreState.RUNNING, f"Job {job} restores.")
-    return running.model_copy(update={"started_at": _to_the_second(at), "job_name": job})
+    begun = {"started_at": _to_the_second(at), "job_name": job, "steps": (), "notes": ()}
+    return running.model_copy(update=begun)
 
 
 def refused(before: RestoreRequestStatus, job: str, words: str, now: datetime) -> RestoreRequestStatus:

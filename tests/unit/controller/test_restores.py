@@ -71,6 +71,8 @@ def test_a_plan_is_written_and_its_approval_carries_its_pin():
     (job,) = world.jobs()
     assert '"approved":"pin-1"' in order_of(job)
     assert world.true_conditions() == {"Planned": "Planned"}
+    assert {"plan", "pin", "artifact"} <= world.status().keys()
+    assert "steps" not in world.status()
     world.run_job(restored())
     world.settle()
     assert world.true_conditions() == {"Planned": "Planned", "Complete": "Restored"}
