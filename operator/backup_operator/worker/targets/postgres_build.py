@@ -21,6 +21,7 @@ from backup_operator.worker.targets.postgres_database import (
     Form,
     create_database,
     drop_database,
+    free_room,
     keep_settings,
     read_database,
     recorded_settings,
@@ -65,11 +66,9 @@ def built_database(
 
     Raises: TargetError, and what reading the artifacts raises, each with the state of the target.
     """
-    state = f"The database being built, {site.temporary!r}, was dropped again; nothing else was touched"
-    state += f", but the roles {', '.join(terms.roles_to_make)} may have been made." if terms.roles_to_make else "."
     with stating(UNTOUCHED, site.login.place):
         _refuse_anothers(site)
-    with stating(state, site.login.place), _dropped_on_failure(site):
+    with _undone_on_failure(site, terms):
         with site.connected() as connection:
             made = make_roles(connection, site, artifacts, terms.roles_to_make)
         step("create database")
@@ -91,20 +90,33 @@ def _refuse_anothers(site: Site) -> None:
 
 
 @contextmanager
-def _dropped_on_failure(site: Site) -> Iterator[None]:
-    done = False
+def _undone_on_failure(site: Site, terms: Terms) -> Iterator[None]:
     try:
         yield
-        done = True
-    finally:
-        if not done:
-            _drop(site)
+    except BaseException:
+        with stating(_state(site, terms, dropped=_drop(site)), site.login.place):
+            raise
 
 
-def _drop(site: Site) -> None:
-    """Drop the temporary database; where even that fails, the first failure is the news."""
+def _state(site: Site, terms: Terms, *, dropped: bool) -> str:
+    """What a failed restore leaves, in a sentence."""
+    roles = f", but the roles {', '.join(terms.roles_to_make)} may have been made" if terms.roles_to_make else ""
+    if dropped:
+        return f"The database being built, {site.temporary!r}, was dropped again; nothing else was touched{roles}."
+    return (
+        f"The server could not be asked to undo it: {site.temporary!r} may be left over, to be dropped by hand; "
+        f"{site.database!r} is as it was, or restored as a whole{roles}."
+    )
+
+
+def _drop(site: Site) -> bool:
+    """Drop the temporary database, and answer whether it is gone; the first failure stays the news."""
+    with suppress(psycopg.Error, SourceError), site.connected(site.temporary) as connection:
+        free_room(connection)
     with suppress(psycopg.Error, SourceError), site.connected() as connection:
         drop_database(connection, site.temporary)
+        return True
+    return False
 
 
 def _create(site: Site, artifacts: Sequence[RestoredArtifact], form: Form) -> tuple[str, ...]:
@@ -129,7 +141,7 @@ def _feed(site: Site, main: RestoredArtifact, terms: Terms, step: Callable[[str]
         without_waiting(connection)
         feeder = Feeder(connection, rewriter, codec_of(main))
         feeder.lanes, notes = _lanes(site, stack)
-        feeder.feed(stack.enter_context(sql_of(main, site.newest_client, site.scratch)))
+        feeder.feed(stack.enter_context(sql_of(main, site.clients, site.scratch)))
     return Built(feeder.rows, (*rewriter.notes(), *notes))
 
 

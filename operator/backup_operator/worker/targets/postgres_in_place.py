@@ -227,7 +227,7 @@ def _drop(connection: psycopg.Connection, planned: Planned, site: Site) -> Repla
 
 def _feed(site: Site, connection: psycopg.Connection, main: RestoredArtifact, rewriter: Rewriter) -> Feeder:
     feeder = Feeder(connection, rewriter, codec_of(main))
-    with sql_of(main, site.newest_client, site.scratch) as chunks:
+    with sql_of(main, site.clients, site.scratch) as chunks:
         feeder.feed(chunks)
     return feeder
 

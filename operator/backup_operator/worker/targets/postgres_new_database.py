@@ -45,10 +45,7 @@ def restore_new_database(
     """Build and rename. Raises: TargetError, and what reading the artifacts raises, with the state of the target."""
     with built_database(site, artifacts, terms, step, form_of(main_of(artifacts))) as built:
         step("rename")
-        with site.connected() as connection, connection.transaction():
-            # renamed first: only the owner may, and the owner is given last
-            rename_database(connection, site.temporary, site.database)
-            given = give_properties(connection, site.database, recorded_properties(main_of(artifacts).server))
+        given = _rename(site, main_of(artifacts))
     state = f"The backup is in the new database {site.database!r}."
     return Applied(
         counts=dict(built.counts),
@@ -56,6 +53,21 @@ def restore_new_database(
         state=state,
         undo=(drop_command(site.database),),
     )
+
+
+def _rename(site: Site, main: RestoredArtifact) -> tuple[str, ...]:
+    """Give it its name and properties at once; where the answer to COMMIT is lost, the server is looked at again."""
+    pid, made = 0, None
+    try:
+        with site.connected() as connection, connection.transaction():
+            pid, made = connection.info.backend_pid, read_database(connection, site.temporary)
+            # renamed first: only the owner may, and the owner is given last
+            rename_database(connection, site.temporary, site.database)
+            return give_properties(connection, site.database, recorded_properties(main.server))
+    except psycopg.OperationalError:
+        if made is None or site.settled(pid, site.database) != made.oid:
+            raise
+        return ("The answer to COMMIT was lost; the server has the database under its name.",)
 
 
 def form_of(main: RestoredArtifact) -> Form:

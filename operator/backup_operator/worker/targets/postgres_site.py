@@ -3,6 +3,7 @@
 Databases are made and renamed from another one, so a site has a connection to some database that is neither.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,8 @@ from backup_operator.worker.targets.postgres_names import with_suffix
 APPLICATION = "backup-operator"
 """How every connection of ours, of backups too, calls itself to the server."""
 _CANCEL_TIMEOUT_SECONDS = 5
+_SETTLED_WITHIN_SECONDS = 15
+_SETTLED_INTERVAL_SECONDS = 0.1
 _ELSEWHERE = ("postgres", "defaultdb", "template1")
 """Databases that most servers have, to work from when the URL's own is replaced or missing."""
 _SERVER: LiteralString = """
@@ -95,11 +98,6 @@ class Site:
         """The time of this restore, as in names."""
         return stamp(self.at)
 
-    @property
-    def newest_client(self) -> Client:
-        """The client that reads every archive."""
-        return self.clients[-1]
-
     def login_to(self, database: str) -> Login:
         """The login for another database of the server."""
         return with_parameters(self.login, dbname=database)
@@ -123,6 +121,21 @@ class Site:
         """
         with self.connected(database) as connection, held_for_restore(connection, self.database):
             yield
+
+    def settled(self, pid: int, database: str) -> int | None:
+        """The OID of this database once that session of ours has ended, whatever it was committing.
+
+        None where there is no such database, or nobody can be asked.
+        """
+        with suppress(psycopg.Error, SourceError), self.connected() as connection:
+            end = time.monotonic() + _SETTLED_WITHIN_SECONDS
+            while connection.execute("select from pg_stat_activity where pid = %s", [pid]).fetchone():
+                if time.monotonic() > end:
+                    return None
+                time.sleep(_SETTLED_INTERVAL_SECONDS)
+            row = connection.execute("select oid from pg_database where datname = %s", [database]).fetchone()
+            return int(row[0]) if row else None
+        return None
 
     def _without_time_limits(self, connection: psycopg.Connection) -> None:
         """Limits that are set for the role or the database are meant for others."""

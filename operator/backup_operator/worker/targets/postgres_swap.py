@@ -142,8 +142,10 @@ def _form(artifacts: Sequence[RestoredArtifact], facts: DatabaseFacts) -> Form:
 
 def _swap(site: Site, facts: DatabaseFacts) -> tuple[str, ...]:
     """Both renames in one transaction; where the answer to its COMMIT is lost, the server is looked at again."""
+    pid = 0
     try:
         with site.connected() as connection, connection.transaction():
+            pid = connection.info.backend_pid
             connection.execute(
                 "select pg_catalog.set_config('lock_timeout', %s, true)", [f"{site.order.lock_timeout_seconds}s"]
             )
@@ -152,17 +154,10 @@ def _swap(site: Site, facts: DatabaseFacts) -> tuple[str, ...]:
                 rename_database(connection, site.database, site.before)
             rename_database(connection, site.temporary, site.database)
     except psycopg.OperationalError:
-        if not _is_swapped(site, facts):
+        if site.settled(pid, site.before) != facts.oid:
             raise
         return ("The answer to COMMIT was lost; the server has both names swapped.",)
     return notes
-
-
-def _is_swapped(site: Site, facts: DatabaseFacts) -> bool:
-    with suppress(psycopg.Error, SourceError), site.connected() as connection:
-        before = read_database(connection, site.before)
-        return before is not None and before.oid == facts.oid
-    return False
 
 
 @contextmanager
