@@ -185,7 +185,7 @@ class PostgresTarget:
         tell_target(draft, site, connection)
         tell_backup(draft, site, main)
         check_server(draft, site)
-        with sql_of(main, site.newest_client, site.scratch, only_schema=True) as chunks:
+        with sql_of(main, site.clients, site.scratch, only_schema=True) as chunks:
             contents = read_contents(chunks, codec_of(main))
         check_contents(draft, contents)
         check_extensions(draft, site, connection, contents, main.server)
@@ -212,7 +212,7 @@ class PostgresTarget:
         found: list[str] = []
         for artifact in artifacts:
             if artifact.kind is ArtifactKind.POSTGRES_GLOBALS:
-                with sql_of(artifact, site.newest_client, site.scratch) as chunks:
+                with sql_of(artifact, site.clients, site.scratch) as chunks:
                     contents: BackupContents = read_contents(chunks)
                 found += [name.strip('"').replace('""', '"') for name in contents.names_of("ROLE")]
         return found

@@ -5,7 +5,7 @@ format, and nothing is written to a disk on the way.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +18,9 @@ from backup_operator.worker.sources.postgres_clients import Client
 from backup_operator.worker.targets.base import RestoredArtifact
 
 _DETAIL_LIMIT = 600
+_OLDEST_READERS = ((16, 17), (15, 16))
+"""The minor version of an archive's format, and the oldest client that reads it. Source: pg_backup_archiver.h"""
+_MINOR_OFFSET_BYTES = 6
 
 
 class ArchiveRefused(TargetError):
@@ -26,7 +29,7 @@ class ArchiveRefused(TargetError):
 
 @contextmanager
 def sql_of(
-    artifact: RestoredArtifact, client: Client, scratch: Path, *, only_schema: bool = False
+    artifact: RestoredArtifact, clients: Sequence[Client], scratch: Path, *, only_schema: bool = False
 ) -> Iterator[Iterator[bytes]]:
     """The artifact as SQL, whatever its format; `only_schema` leaves rows out where that saves reading them.
 
@@ -36,7 +39,7 @@ def sql_of(
         with artifact.open() as chunks:
             yield chunks
         return
-    argv = [client.pg_restore, "--file=-", *(["--schema-only"] if only_schema else [])]
+    argv = [_reader_of(artifact, clients).pg_restore, "--file=-", *(["--schema-only"] if only_schema else [])]
     with (
         artifact.open() as chunks,
         ThreadPoolExecutor(1, thread_name_prefix="archive") as pool,
@@ -44,6 +47,19 @@ def sql_of(
     ):
         feeding = pool.submit(_feed, program, chunks, only_schema=only_schema)
         yield _converted(program, feeding)
+
+
+def _reader_of(artifact: RestoredArtifact, clients: Sequence[Client]) -> Client:
+    """The oldest client that reads this archive: a newer one would add settings that it did not hold."""
+    head = b""
+    with artifact.open() as chunks:
+        for chunk in chunks:
+            head += chunk
+            if len(head) > _MINOR_OFFSET_BYTES:
+                break
+    minor = head[_MINOR_OFFSET_BYTES] if len(head) > _MINOR_OFFSET_BYTES else 0
+    oldest = next((major for since, major in _OLDEST_READERS if minor >= since), 0)
+    return next((each for each in clients if each.major >= oldest), clients[-1])
 
 
 def _converted(program: Program, feeding: Future[None]) -> Iterator[bytes]:

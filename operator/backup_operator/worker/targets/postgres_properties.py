@@ -19,6 +19,8 @@ _PRIVILEGES: Mapping[str, sql.SQL] = {
     "TEMPORARY": sql.SQL("temporary"),
 }
 """Source: https://www.postgresql.org/docs/current/ddl-priv.html"""
+_PUBLIC = frozenset({"CONNECT", "TEMPORARY"})
+"""What everybody has on a new database."""
 _ROLES: LiteralString = "select rolname::text from pg_roles"
 
 
@@ -128,13 +130,19 @@ def _statements(
     if properties.comment is not None:
         comment = sql.Literal(properties.comment)
         yield "comment", sql.SQL("comment on database {} is {}").format(name, comment)
-    if properties.grants is not None:
-        yield "default grants", sql.SQL("revoke all on database {} from public").format(name)
+    everybody = _granted_to("", properties) if properties.grants is not None else _PUBLIC
+    for privilege in sorted(_PUBLIC - everybody):
+        revoked = sql.SQL("revoke {} on database {} from public").format(_PRIVILEGES[privilege], name)
+        yield "default grants", revoked
     for grant in properties.grants or ():
         if grant.grantee not in missing and grant.grantee != properties.owner:
             yield f"grant to {grant.grantee or 'PUBLIC'}", _grant(name, grant)
     if properties.owner and properties.owner not in missing:
         yield "owner", sql.SQL("alter database {} owner to {}").format(name, sql.Identifier(properties.owner))
+
+
+def _granted_to(grantee: str, properties: Properties) -> set[str]:
+    return {each.privilege for each in properties.grants or () if each.grantee == grantee}
 
 
 def _grant(name: sql.Identifier, grant: Grant) -> sql.Composed:
