@@ -14,7 +14,8 @@ FROM pg_database d WHERE datname = current_database()
 """
 _STANDING = """
 SELECT json_build_object(
-  'owner', pg_get_userbyid(datdba), 'grants', datacl::text, 'limit', datconnlimit,
+  'owner', pg_get_userbyid(datdba), 'limit', datconnlimit,
+  'grants', (SELECT json_agg(grant_item::text ORDER BY grant_item::text) FROM unnest(datacl) AS grant_item),
   'comment', shobj_description(d.oid, 'pg_database'), 'allows connections', datallowconn)
 FROM pg_database d WHERE datname = current_database()
 """
