@@ -27,12 +27,17 @@ def sha256(blocks: Iterable[bytes]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "megabytes"),
-    [(Compression.GZIP, 5_000), (Compression.ZSTD, 1_000), (Compression.NONE, 500)],
+    ("algorithm", "level", "megabytes"),
+    [
+        (Compression.GZIP, 2, 5_000),
+        (Compression.ZSTD, 3, 1_000),
+        (Compression.ZSTD, 19, 50),
+        (Compression.NONE, 1, 500),
+    ],
 )
-def test_memory_stays_within_64_mib_above_the_interpreter(tmp_path: Path, algorithm, megabytes):
+def test_memory_stays_within_64_mib_above_the_interpreter(tmp_path: Path, algorithm, level, megabytes):
     program = Path(__file__).with_name("synthetic.py")
-    command = [sys.executable, str(program), str(tmp_path / "stored"), algorithm, str(megabytes)]
+    command = [sys.executable, str(program), str(tmp_path / "stored"), algorithm, str(level), str(megabytes)]
 
     printed = subprocess.run(command, capture_output=True, check=True, timeout=500).stdout
 
