@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from backup_operator.contract.restore import RestoreOrder, RestoreReport
-from backup_operator.vocabulary.choices import Outcome, PostgresStrategy, SourceKind
+from backup_operator.vocabulary.choices import Outcome, SourceKind
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.checks.base import Checks
 from backup_operator.worker.checks.http import Patience, run_http_checks
@@ -26,7 +26,7 @@ from backup_operator.worker.log import fields
 from backup_operator.worker.opening import OpenBackup, StoredArtifact, opened
 from backup_operator.worker.progress import Progress
 from backup_operator.worker.restore_account import RestoreAccount, Steps
-from backup_operator.worker.restore_plan import pin_of, plan_lines
+from backup_operator.worker.restore_plan import confirm_obstacle, loses_content, pin_of, plan_lines, safety_line
 from backup_operator.worker.safety import back_up_target, try_to_remove_old_safety_backups
 from backup_operator.worker.store import audit
 from backup_operator.worker.store.directory import Store
@@ -128,13 +128,15 @@ def _restore_into(job: _Restore, target: Target, backup: OpenBackup) -> None:
     job.steps.begin("survey")
     plan = target.survey(artifacts)
     job.account.plan, job.account.pin = plan, pin_of(plan, backup)
+    job.account.safety_line = safety_line(job.order, plan)
+    job.account.confirm_obstacle = confirm_obstacle(job.order, plan)
     if job.order.dry_run:
         return
     _require_leave(job, plan)
     if job.uid:
         mark_begun(job.store, job.uid, _told_by_marker(job))
     # with an obstacle `apply` refuses before it writes, with the obstacle's own reason
-    if job.order.safety_backup and _loses_content(job.order, plan) and not plan.obstacles:
+    if job.order.safety_backup and loses_content(job.order, plan) and not plan.obstacles:
         job.steps.begin("safety backup")
         job.account.safety_backup = back_up_target(job.order, job.workplace)
         if not job.account.safety_backup:
@@ -207,19 +209,12 @@ def _require_leave(job: _Restore, plan: TargetPlan) -> None:
             detail=f"approved: {order.approved}, now: {job.account.pin}",
             hint="Plan again with a dry run, read it, and approve that.",
         )
-    if plan.overwritten and order.confirm != plan.overwritten:
-        found = f"it says {order.confirm!r}" if order.confirm else "it is missing"
+    if job.account.confirm_obstacle:
         raise TargetError(
             Reason.CONFIRM_MISSING,
-            f"confirm does not name what would be overwritten: {found}; nothing was changed",
+            f"{job.account.confirm_obstacle}; nothing was changed",
             hint=f"If {plan.overwritten!r} may lose its content, say so: confirm: {plan.overwritten}",
         )
-
-
-def _loses_content(order: RestoreOrder, plan: TargetPlan) -> bool:
-    """Whether content goes that nothing else keeps: a swapped database stays beside."""
-    swapped = order.postgres is not None and order.postgres.strategy is PostgresStrategy.SWAP_DATABASE
-    return bool(plan.overwritten) and not swapped
 
 
 def _with_state(error: WorkerError, account: RestoreAccount) -> WorkerError:

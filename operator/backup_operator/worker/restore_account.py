@@ -1,7 +1,7 @@
 """Room `worker`: what a restore knows about itself by now, so that a report can be written wherever it stops."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -31,6 +31,10 @@ class RestoreAccount:
     lines: list[str] = field(default_factory=list)
     """What the worker itself has to say of the plan, before the target's lines."""
     plan: TargetPlan | None = None
+    safety_line: str = ""
+    """What the worker says of the safety backup, before the target's lines."""
+    confirm_obstacle: str = ""
+    """What is in the way that no target sees: nobody has said that its content may go."""
     pin: str = ""
     steps: list[StepTaken] = field(default_factory=list)
     safety_backup: str = ""
@@ -82,8 +86,8 @@ class RestoreAccount:
             run=self.run,
             artifact=self.artifact,
             recorded=self.recorded,
-            plan=(*self.lines, *(self.plan.lines if self.plan else ()), *(self.checks.lines() if self.plan else ())),
-            obstacles=self.plan.obstacles if self.plan else (),
+            plan=tuple(self._page()),
+            obstacles=tuple(self._obstacles()),
             pin=self.pin,
             steps=tuple(self.steps),
             counts=dict(applied.counts),
@@ -94,6 +98,21 @@ class RestoreAccount:
             undo=applied.undo,
             fault=fault,
         )
+
+    def _page(self) -> Iterator[str]:
+        """In the order in which things happen."""
+        yield from self.lines
+        if self.plan is None:
+            return
+        if self.safety_line:
+            yield self.safety_line
+        yield from self.plan.lines
+        yield from self.checks.lines()
+
+    def _obstacles(self) -> Iterator[str]:
+        if self.confirm_obstacle:
+            yield self.confirm_obstacle
+        yield from self.plan.obstacles if self.plan else ()
 
 
 class Steps:

@@ -9,7 +9,8 @@ import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from backup_operator.vocabulary.choices import SourceKind
+from backup_operator.contract.restore import RestoreOrder
+from backup_operator.vocabulary.choices import PostgresStrategy, SourceKind
 from backup_operator.worker.errors import StoreError
 from backup_operator.worker.opening import OpenBackup, StoredArtifact
 from backup_operator.worker.store.audit import newest_events
@@ -18,6 +19,7 @@ from backup_operator.worker.store.entry import Entry
 from backup_operator.worker.targets.base import TargetPlan
 from backup_operator.worker.words import size_in_words, span_in_words, time_in_words
 
+SAFETY_BACKUP_KEPT = timedelta(days=7)
 _LOAD_PER_DUMP = 2
 """Loading, with its indexes, mostly takes about twice as long as the dump took; a guess that is told as one."""
 
@@ -37,6 +39,34 @@ def pin_of(plan: TargetPlan, backup: OpenBackup) -> str:
     pinned = {"backup": backup.name, "files": files, "target": dict(plan.pinned)}
     letter = json.dumps(pinned, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(letter.encode()).hexdigest()[:16]
+
+
+def safety_line(order: RestoreOrder, plan: TargetPlan) -> str:
+    """Whether what is overwritten can come back; empty where nothing is, or where the original stays beside."""
+    if not loses_content(order, plan):
+        return ""
+    if order.safety_backup:
+        return (
+            f"First of all, what {plan.overwritten} holds is backed up into this store (safety_…, kept for "
+            f"{SAFETY_BACKUP_KEPT.days} days); when that fails, nothing is touched."
+        )
+    if order.redis is not None:  # its target says so itself
+        return ""
+    return "No safety backup is made: what the restore drops or overwrites cannot be brought back."
+
+
+def confirm_obstacle(order: RestoreOrder, plan: TargetPlan) -> str:
+    """What `confirm` has to say and does not; empty where it is right."""
+    if not plan.overwritten or order.confirm == plan.overwritten:
+        return ""
+    found = f"it says {order.confirm!r}" if order.confirm else "it is missing"
+    return f"confirm must be {plan.overwritten!r}, whose content can be lost, and {found}"
+
+
+def loses_content(order: RestoreOrder, plan: TargetPlan) -> bool:
+    """Whether content goes that nothing else keeps: a swapped database stays beside."""
+    swapped = order.postgres is not None and order.postgres.strategy is PostgresStrategy.SWAP_DATABASE
+    return bool(plan.overwritten) and not swapped
 
 
 def _which(backup: OpenBackup, now: datetime) -> str:

@@ -19,6 +19,7 @@ from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.backup import back_up
 from backup_operator.worker.errors import StoreBusy, StoreError, TargetError
 from backup_operator.worker.log import fields
+from backup_operator.worker.restore_plan import SAFETY_BACKUP_KEPT
 from backup_operator.worker.store.deletion import Deletion, delete_run, finish_deletions
 from backup_operator.worker.store.directory import Store
 from backup_operator.worker.store.layout import open_inside
@@ -26,7 +27,6 @@ from backup_operator.worker.store.lock import Holder, locked
 from backup_operator.worker.workplace import Workplace
 
 _LOG = logging.getLogger(__name__)
-KEPT = timedelta(days=7)
 _LOCK_TIMEOUT = timedelta(seconds=10)
 """Who waits longer has met another restore's safety backup: that one removes the old ones too."""
 
@@ -78,7 +78,7 @@ def remove_old_safety_backups(store: Store, workplace: Workplace) -> tuple[Delet
         stack.enter_context(locked(safety, _LOCK_TIMEOUT, holder))
         event = {
             "at": _now(workplace),
-            "why": f"a safety backup is kept for {KEPT.days} days",
+            "why": f"a safety backup is kept for {SAFETY_BACKUP_KEPT.days} days",
             "worker": workplace.host,
         }
         deletions = list(finish_deletions(safety, event))
@@ -99,7 +99,7 @@ def try_to_remove_old_safety_backups(store: Store, workplace: Workplace) -> None
 
 def _old_runs(safety: Store, workplace: Workplace) -> list[str]:
     """By their names: their entries may be locked with a passphrase of before."""
-    limit = workplace.now() - KEPT
+    limit = workplace.now() - SAFETY_BACKUP_KEPT
     runs = sorted(str(name.run) for name in map(recognise, safety.names()) if name.role is FileRole.ENTRY)
     return [run for run in runs if (parsed := parse_run_name(run)) and parsed.at < limit]
 
