@@ -27,8 +27,9 @@ FASTEST_ZLIB_LEVEL = 4
 ZSTD_WINDOW_LOG = 20
 """1 MiB: a fixed window, far below the 128 MiB that stock `zstd -d` opens without a flag."""
 ZSTD_TABLE_LOG = 18
-"""Entries of the tables that levels above 3 search the window with, as a power of two. Without it level 19's tables take
-80 MB; with it they take 4 MB, and a dump becomes no larger and is done in half the time. Source: zstd.h, ZSTD_c_chainLog.
+"""Entries of the tables that levels above 3 search the window with, as a power of two. Without it level 19's tables
+take 80 MB; with it they take 4 MB, and a dump becomes no larger and is done in half the time.
+Source: zstd.h, ZSTD_c_chainLog.
 """
 _FIRST_LEVEL_WITH_LARGE_TABLES = 4
 
