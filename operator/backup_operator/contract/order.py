@@ -4,9 +4,9 @@ An order is JSON without any secret: secrets are named by the file they are moun
 """
 
 from datetime import timedelta
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from backup_operator.vocabulary.choices import Compression, DumpFormat, Profile, RedisMethod, SourceKind, TlsMode
 
@@ -101,6 +101,21 @@ class PolicyIdentity(Letter):
     spec_digest: str
 
 
+class RetentionOrder(Letter):
+    """Which runs are kept after a good one: those that any stated rule keeps; None and 0 mean not stated."""
+
+    max_age: Annotated[timedelta, Field(gt=timedelta())] | None = None
+    keep_last: NonNegativeInt = 0
+    keep_daily: NonNegativeInt = 0
+    keep_weekly: NonNegativeInt = 0
+    keep_monthly: NonNegativeInt = 0
+    keep_yearly: NonNegativeInt = 0
+    minimum: PositiveInt = 3
+    """So many of the newest verified runs stay, whatever the rules say."""
+    time_zone: str = "Etc/UTC"
+    """IANA name, of the days, weeks, months and years."""
+
+
 class BackupOrder(Letter):
     """Make one run: exactly one of postgres and redis."""
 
@@ -114,6 +129,8 @@ class BackupOrder(Letter):
     """Those of before a rotation, to read what is stored; nothing is written with them."""
     compression: CompressionOrder = CompressionOrder()
     store: StoreOrder
+    retention: RetentionOrder | None = None
+    """Applied after a verified success; None: nothing is deleted."""
     deadline: timedelta
     store_lock_timeout: timedelta = timedelta(minutes=5)
     progress_interval: timedelta = timedelta(seconds=10)

@@ -1,7 +1,7 @@
 """Room `contract`: what a worker answers; written by `worker.cli` as the termination message, read by `controller`.
 
 At most 4096 bytes: of a longer termination message the kubelet keeps only the last 4096, so `encode` drops the oldest
-backups first, then cuts texts. Source: https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/
+backups first, then cuts texts, then drops what each rule of retention keeps. Source: https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/
 """
 
 import re
@@ -14,8 +14,10 @@ from backup_operator.vocabulary.reasons import Reason
 
 REPORT_LIMIT_BYTES = 4096
 LISTED_BACKUPS = 20
+LISTED_DELETIONS = 5
 _TEXT_LIMIT = 600
 _SHORT_TEXT_LIMIT = 160
+_MOST_RULES = 9
 
 
 class _Letter(BaseModel):
@@ -68,6 +70,35 @@ class Catalog(_Letter):
     backups: tuple[BackupLine, ...] = ()
 
 
+class Departure(_Letter):
+    """A run that retention will delete, and the start of the run after which it does, at the present pace."""
+
+    run: str
+    at: AwareDatetime
+
+
+class RetentionResult(_Letter):
+    """What retention did after a good run."""
+
+    applied_at: AwareDatetime
+    kept: int
+    """Runs that stay by the plan."""
+    held_back: int = 0
+    """Those of them that only `minimum` keeps: FloorReached."""
+    deleted: tuple[str, ...] = ()
+    """Oldest first; a letter that grows too long names the first few."""
+    deleted_count: int = 0
+    freed_bytes: int = 0
+    left: tuple[str, ...] = ()
+    """Runs that should have gone and are there yet, with a word why; at most 3."""
+    next_to_go: Departure | None = None
+    """None: nothing goes within sight."""
+    rules: tuple[str, ...] = ()
+    """What each rule keeps and lets go next, one line each."""
+    stopped: str = ""
+    """Why it could not be done to its end; empty when it could. The next good run goes on."""
+
+
 class Report(_Letter):
     """How a worker's job ended; `fault` is set when it failed, `backup` when it made one."""
 
@@ -82,6 +113,8 @@ class Report(_Letter):
     warnings: tuple[str, ...] = ()
     storage: StorageUse | None = None
     catalog: Catalog | None = None
+    retention: RetentionResult | None = None
+    """Set when the order asked for retention and the run was good."""
 
 
 def encode(report: Report) -> bytes:
@@ -103,7 +136,7 @@ def _shorter_and_shorter(report: Report) -> list[Report]:
     for limit in (_TEXT_LIMIT, _SHORT_TEXT_LIMIT):
         cut = _with_texts_cut(report, limit)
         candidates += [_with_backups_cut(cut, kept) for kept in range(LISTED_BACKUPS, -1, -1)]
-    return candidates
+    return [*candidates, _without_rules(candidates[-1])]
 
 
 def _with_backups_cut(report: Report, kept: int) -> Report:
@@ -116,7 +149,24 @@ def _with_backups_cut(report: Report, kept: int) -> Report:
 def _with_texts_cut(report: Report, limit: int) -> Report:
     fault = report.fault and cut_fault(report.fault, limit)
     warnings = tuple(cut_text(warning, limit) for warning in report.warnings[:3])
-    return report.model_copy(update={"fault": fault, "warnings": warnings})
+    retention = report.retention and _cut_retention(report.retention, limit)
+    return report.model_copy(update={"fault": fault, "warnings": warnings, "retention": retention})
+
+
+def _cut_retention(result: RetentionResult, limit: int) -> RetentionResult:
+    return result.model_copy(
+        update={
+            "deleted": result.deleted[:LISTED_DELETIONS],
+            "left": tuple(cut_text(text, _SHORT_TEXT_LIMIT) for text in result.left[:3]),
+            "rules": tuple(cut_text(line, _SHORT_TEXT_LIMIT) for line in result.rules[:_MOST_RULES]),
+            "stopped": cut_text(result.stopped, limit),
+        }
+    )
+
+
+def _without_rules(report: Report) -> Report:
+    retention = report.retention and report.retention.model_copy(update={"left": (), "rules": ()})
+    return report.model_copy(update={"retention": retention})
 
 
 def cut_fault(fault: Fault, limit: int) -> Fault:

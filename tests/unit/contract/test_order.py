@@ -10,6 +10,7 @@ from backup_operator.contract.order import (
     PolicyIdentity,
     PostgresOrder,
     RedisOrder,
+    RetentionOrder,
     SecretFile,
     StoreOrder,
 )
@@ -50,3 +51,25 @@ def test_an_order_with_an_unknown_field_is_refused():
 
     with pytest.raises(ValidationError, match="speed"):
         BackupOrder.model_validate(letter)
+
+
+def test_an_order_without_retention_says_nothing_of_it():
+    order = _order(redis=RedisOrder(url=SECRET))
+
+    assert order.retention is None
+    assert "retention" not in order.model_dump_json(exclude_none=True)
+
+
+def test_retention_comes_back_as_it_was_written():
+    retention = RetentionOrder(max_age=timedelta(days=30), keep_daily=7, minimum=1, time_zone="Europe/Berlin")
+    order = _order(redis=RedisOrder(url=SECRET), retention=retention)
+
+    assert BackupOrder.model_validate_json(order.model_dump_json(exclude_none=True)).retention == retention
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"minimum": 0}, {"keep_last": -1}, {"keep_yearly": -1}, {"max_age": "PT0S"}, {"keep_hourly": 1}], ids=str
+)
+def test_retention_that_would_keep_nothing_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        RetentionOrder.model_validate(wrong)

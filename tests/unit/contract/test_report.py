@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from backup_operator.contract.report import REPORT_LIMIT_BYTES, BackupLine, Catalog, Fault, Report, decode, encode
+from backup_operator.contract.report import (
+    LISTED_DELETIONS,
+    REPORT_LIMIT_BYTES,
+    BackupLine,
+    Catalog,
+    Departure,
+    Fault,
+    Report,
+    RetentionResult,
+    decode,
+    encode,
+)
 from backup_operator.vocabulary.choices import Outcome
 from backup_operator.vocabulary.reasons import Reason
 
@@ -104,3 +115,65 @@ def test_a_time_without_a_zone_is_no_report():
 
     with pytest.raises(ValidationError, match="timezone"):
         decode(letter)
+
+
+RULES = tuple(
+    f"{rule}: kept 30, next to go backup_20261123_120000 on 2026-12-24"
+    for rule in (
+        "maxAge 30d",
+        "last 5",
+        "daily 7",
+        "weekly 4",
+        "monthly 12",
+        "yearly 3",
+        "minimum 3, against all others",
+    )
+)
+
+
+def _result(**changes) -> RetentionResult:
+    known = {"applied_at": NOON, "kept": 30, "deleted": ("backup_20261123_120000",), "deleted_count": 1, "rules": RULES}
+    departure = Departure(run="backup_20261123_120000", at=NOON + timedelta(days=31))
+    return RetentionResult.model_validate(known | {"next_to_go": departure} | changes)
+
+
+def test_what_retention_did_comes_back_as_it_was_written():
+    report = _report(outcome=Outcome.SUCCEEDED, backup=_line(0), retention=_result(left=("one",), stopped="full"))
+
+    assert decode(encode(report)) == report
+
+
+def test_beside_what_retention_did_most_of_twenty_backups_fit():
+    backups = tuple(_line(number) for number in range(20))
+    report = _report(backup=_line(0), catalog=Catalog(count=400, backups=backups), retention=_result())
+
+    found = decode(encode(report))
+
+    assert found.retention == report.retention
+    assert found.catalog is not None
+    assert len(found.catalog.backups) >= 14
+
+
+def test_of_a_thousand_deletions_the_oldest_are_named_and_all_counted():
+    names = tuple(f"backup_20261123_12{number:04}" for number in range(1000))
+
+    letter = encode(_report(retention=_result(deleted=names, deleted_count=1000)))
+
+    assert len(letter) <= REPORT_LIMIT_BYTES
+    found = decode(letter).retention
+    assert found is not None
+    assert found.deleted == names[:LISTED_DELETIONS]
+    assert found.deleted_count == 1000
+
+
+@pytest.mark.parametrize("letter", ["\x00", '"', "\\", "\U0001f600"], ids=ascii)
+def test_what_retention_did_never_exceeds_the_limit(letter):
+    text = letter * 5000
+    fault = Fault(reason=Reason.INTERNAL_ERROR, message=text, detail=text, hint=text)
+    result = _result(rules=(text,) * 20, left=(text,) * 20, stopped=text)
+
+    found = decode(encode(_report(fault=fault, warnings=(text,) * 10, retention=result)))
+
+    assert found.retention is not None
+    assert found.retention.deleted_count == 1
+    assert found.retention.stopped
