@@ -26,6 +26,7 @@ from backup_operator.worker.sources.redis_preflight import (
     server_facts,
     warnings_of,
 )
+from backup_operator.worker.sources.redis_restores import require_no_restore
 from backup_operator.worker.sources.redis_sync import request_snapshot, snapshot_chunks
 from backup_operator.worker.sources.redis_tls import tls_context
 from backup_operator.worker.sources.redis_url import parse_redis_url
@@ -95,6 +96,7 @@ class RdbDump:
     def stream(self) -> Iterator[Iterator[bytes]]:
         """The RDB as it is stored; its normal end means that it is whole. Raises: SourceError, DumpIncomplete."""
         with self._door.enter() as wire:
+            require_no_restore(self._door, wire)
             yield self._kept_chunks(wire)
 
     def inspector(self) -> AbstractContextManager[Inspector]:

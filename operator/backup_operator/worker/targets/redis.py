@@ -35,7 +35,7 @@ from backup_operator.worker.targets.redis_outcome import Outcome
 from backup_operator.worker.targets.redis_pipeline import Pipeline, encoded
 from backup_operator.worker.targets.redis_plan import Planned, plan_lines
 from backup_operator.worker.targets.redis_prepared import Preparation, Prepared
-from backup_operator.worker.targets.redis_probe import RARE_NAMES, RESTORE_COMMANDS, probe
+from backup_operator.worker.targets.redis_probe import RESTORE_COMMANDS, probe
 from backup_operator.worker.targets.redis_survey import (
     Obstacle,
     Surveyed,
@@ -48,7 +48,7 @@ from backup_operator.worker.targets.redis_survey import (
     overwritten,
 )
 from backup_operator.worker.targets.redis_throwaway import UNTOUCHED
-from backup_operator.worker.targets.redis_write import Writing, info_of, keys_of, require_alone
+from backup_operator.worker.targets.redis_write import Writing, info_of, keys_of, of_another_restore, require_alone
 
 
 @dataclass
@@ -87,7 +87,7 @@ class RedisTarget:
         else:
             prepared = self._prepare(backup, lambda _: None)
             surveyed = self._look(prepared.loaded.expected)
-            found = self._obstacles(surveyed, backup, prepared)
+            found = [*self._others(), *self._obstacles(surveyed, backup, prepared)]
         return TargetPlan(
             lines=(*plan_lines(self._planned(surveyed, backup, prepared)), *self._warnings, *self._url.warnings),
             pinned=self._pinned(surveyed),
@@ -154,6 +154,11 @@ class RedisTarget:
         with self._enter() as pipeline:
             return self._look_over(pipeline, databases)
 
+    def _others(self) -> list[Obstacle]:
+        with self._enter() as pipeline, told_apart_target(self._door):
+            found = of_another_restore(pipeline, self._url)
+        return [found] if found else []
+
     def _look_over(self, pipeline: Pipeline, databases: Mapping[int, int]) -> Surveyed:
         with told_apart_target(self._door):
             info = info_of(pipeline)
@@ -205,7 +210,7 @@ class RedisTarget:
         if prepared.obstacle and prepared.obstacle.words not in {each.words for each in found}:
             found.append(prepared.obstacle)
         functions = touches_functions(surveyed, self.order)
-        needed = {name for name in RARE_NAMES if commands.uses(name) and (functions or name != "FUNCTION")}
+        needed = prepared.rare if functions else prepared.rare - {"FUNCTION"}
         unknown = [of_unknown(surveyed, name) for name in probed.unknown if name in needed]
         found += unknown
         if forbidden := [each for each in probed.forbidden if each[1:].upper() in needed]:

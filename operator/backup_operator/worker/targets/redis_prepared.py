@@ -20,6 +20,7 @@ from backup_operator.worker.targets.redis_commands import (
     mapped_command_file,
     write_for_servers_before_7,
 )
+from backup_operator.worker.targets.redis_probe import RARE_NAMES
 from backup_operator.worker.targets.redis_survey import Obstacle, described, not_in_the_backup
 from backup_operator.worker.targets.redis_throwaway import UNTOUCHED, ThrowAwayServer
 
@@ -31,6 +32,8 @@ class Prepared:
     server: ThrowAwayServer
     commands: CommandFile
     loaded: Loaded
+    rare: frozenset[str]
+    """Which of RARE_NAMES it needs."""
     obstacle: Obstacle | None
     """Why nothing of it would be written."""
 
@@ -71,7 +74,8 @@ class Preparation:
                     left_out_bytes=server.left_out_bytes,
                     seconds=time.monotonic() - began,
                 )
-                yield Prepared(server, commands, loaded, obstacle)
+                rare = frozenset(name for name in RARE_NAMES if commands.uses(name))
+                yield Prepared(server, commands, loaded, rare, obstacle)
 
     def _narrow(self, server: ThrowAwayServer, backup: Backup) -> Obstacle | None:
         """Leave in the throw-away server what shall be written, where it shall be written."""

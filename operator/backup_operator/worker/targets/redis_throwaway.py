@@ -40,6 +40,7 @@ appendonly {appendonly}
 aof-use-rdb-preamble no
 aof-load-truncated {truncated}
 databases {databases}
+hz 100
 oom-score-adj absolute
 oom-score-adj-values 500 500 500
 """

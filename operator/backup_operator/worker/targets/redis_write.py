@@ -13,6 +13,7 @@ from backup_operator.vocabulary.choices import ExistingKeys, RedisStrategy
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import DeadlineExceeded, Interrupted, TargetError
 from backup_operator.worker.sources.redis_preflight import keys_by_database
+from backup_operator.worker.sources.redis_restores import CONNECTION_NAME, restores_in
 from backup_operator.worker.sources.redis_url import RedisUrl
 from backup_operator.worker.sources.redis_wire import ErrorReply, NotRedis
 from backup_operator.worker.targets.redis_commands import CommandFile, library_name
@@ -20,7 +21,6 @@ from backup_operator.worker.targets.redis_merge import Merge, Merged
 from backup_operator.worker.targets.redis_pipeline import Pipeline, encoded
 from backup_operator.worker.targets.redis_survey import Obstacle, cli, described, numbered
 
-_CONNECTION_NAME = b"backup-operator-restore"
 _WITH_SAFETY = (
     "Restore the safety backup with strategy Replace: it brings back what the target held before. "
     "The one manifest for it is in status.undo."
@@ -166,19 +166,24 @@ def require_alone(pipeline: Pipeline, url: RedisUrl) -> None:
 
     Both of two that begin together may be refused, never neither. A user who may not use CLIENT is not held up.
     """
-    named = pipeline.ask([encoded("CLIENT", "SETNAME", _CONNECTION_NAME)], 1)
+    named = pipeline.ask([encoded("CLIENT", "SETNAME", CONNECTION_NAME)], 1)
+    if named == [b"OK"] and (found := of_another_restore(pipeline, url)):
+        raise found.error()
+
+
+def of_another_restore(pipeline: Pipeline, url: RedisUrl) -> Obstacle | None:
+    """The obstacle that another restore is writing, as far as the user may see it."""
     ours, listed = pipeline.ask([encoded("CLIENT", "ID"), encoded("CLIENT", "LIST")], 2)
-    if named != [b"OK"] or not isinstance(listed, bytes) or not isinstance(ours, int):
-        return
-    lines = [line.split() for line in listed.splitlines()]
-    others = [line for line in lines if b"name=" + _CONNECTION_NAME in line and b"id=%d" % ours not in line]
-    if others:
-        address = next((word[5:].decode() for word in others[0] if word.startswith(b"addr=")), "?")
-        raise Obstacle(
-            Reason.TARGET_IN_USE,
-            f"another restore is writing to {url.place}, from {address}",
-            f"Wait for its end: {cli(url)} CLIENT LIST",
-        ).error()
+    if not isinstance(listed, bytes) or not isinstance(ours, int):
+        return None
+    addresses = restores_in(listed.decode(errors="replace"), but=ours)
+    if not addresses:
+        return None
+    return Obstacle(
+        Reason.TARGET_IN_USE,
+        f"another restore is writing to {url.place}, from {addresses[0]}",
+        f"Wait for its end: {cli(url)} CLIENT LIST",
+    )
 
 
 def _unlink_matching(pipeline: Pipeline, pattern: str) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from backup_operator.vocabulary.choices import RedisStrategy
 from backup_operator.vocabulary.reasons import Reason
-from backup_operator.worker.errors import TargetError
+from backup_operator.worker.errors import SourceError, TargetError
+from tests.integration.redis.dumping import dump
 from tests.integration.targets.redis.restoring import KEYS, backup_of, refused, target
 from tests.support.redis_server import RedisServer
 
@@ -38,21 +39,30 @@ def test_data_larger_than_the_pods_memory_is_refused(tmp_path, plain):
     assert found.reason is Reason.TARGET_UNSUITABLE
 
 
-def test_two_restores_into_one_server_do_not_overlap(tmp_path, plain):
+def test_two_restores_into_one_server_and_a_backup_beside_one_do_not_overlap(tmp_path, plain):
     backup = backup_of(tmp_path, plain.url())
-    second: list[TargetError] = []
+    merge = {"strategy": RedisStrategy.MERGE, "confirm": "127.0.0.1/all"}
+    others: list[TargetError | SourceError] = []
+    plans: list[tuple[str, ...]] = []
 
-    def begin_another(step: str) -> None:
+    def begin_others(step: str) -> None:
         if step == "write":
             (tmp_path / "other").mkdir()
-            merge = {"strategy": RedisStrategy.MERGE, "confirm": "127.0.0.1/all"}
-            second.append(refused(tmp_path / "other", server.url(), backup, **merge))
+            plans.append(target(tmp_path / "other", server.url(), **merge).survey([backup]).obstacles)
+            others.append(refused(tmp_path / "other", server.url(), backup, **merge))
+            with pytest.raises(SourceError) as caught:
+                dump(tmp_path, server.url())
+            others.append(caught.value)
 
     with RedisServer() as server:
-        applied = target(tmp_path, server.url()).apply([backup], begin_another)
+        applied = target(tmp_path, server.url()).apply([backup], begin_others)
+        dump(tmp_path, server.url())
 
-    assert [found.reason for found in second] == [Reason.TARGET_IN_USE]
-    assert second[0].message.startswith(f"another restore is writing to 127.0.0.1:{server.port}, from 127.0.0.1:")
+    another = f"another restore is writing to 127.0.0.1:{server.port}, from 127.0.0.1:"
+    assert plans[0][0].startswith(another)
+    assert [found.reason for found in others] == [Reason.TARGET_IN_USE, Reason.RESTORE_RUNNING]
+    assert others[0].message.startswith(another)
+    assert others[1].retryable
     assert applied.counts == {"db0": KEYS}
 
 
