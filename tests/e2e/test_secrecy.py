@@ -11,6 +11,7 @@ from tests.support.opening import start_opener
 from tests.support.operator import everything_in
 from tests.support.policies import Policy
 from tests.support.polling import wait_until
+from tests.support.restores import Restore, into_postgres, into_redis, of_policy, restore_request
 from tests.support.servers import Servers
 
 
@@ -27,10 +28,14 @@ def test_no_secret_is_anywhere_but_in_its_secret(namespace: Namespace, operator:
 
     Policy(namespace, "db").back_up("good")
     Policy(namespace, "cache").back_up("good-cache")
+    restore_both(namespace)
     # a failing run says most: the server's refusal, the URL's host and user
     namespace.apply(own.app_secret(SUPABASE_DB_URL=own.postgres_url("missing"), BACKUP_ENCRYPTION_KEY=passphrase))
     Policy(namespace, "db").start("bad")
     Policy(namespace, "db").wait_for("LastRunSucceeded", "False", "DatabaseMissing", timeout_seconds=60)
+    in_place = into_postgres(strategy="InPlace")
+    namespace.apply(restore_request("lost", in_place, origin=of_policy("db"), confirm="missing"))
+    Restore(namespace, "lost").failed("DatabaseMissing")
 
     opened = start_opener(namespace)
     said = {
@@ -38,19 +43,33 @@ def test_no_secret_is_anywhere_but_in_its_secret(namespace: Namespace, operator:
         "logs of the runs": "".join(
             namespace.kubectl("logs", f"job/{job}", "--all-pods") for job in ("good", "good-cache", "bad")
         ),
+        "logs of the restores": namespace.kubectl("logs", "--selector=backup.agentsflow.ai/request", "--tail=-1"),
         "log of the operator": operator.kubectl(
             "logs", "--selector=app.kubernetes.io/instance=backup-operator", "--tail=-1"
         ),
-        "plain files of the store": opened.bash(
-            "find /backups -name '*.json' -o -name '*.jsonl' -o -name '*.md' | xargs cat"
-        ),
+        "plain files of the store": opened.bash("find /backups -type f -not -name '*.gpg' -print0 | xargs -0 cat"),
     }
     assert "backup_" in said["plain files of the store"]
     assert "missing" in said["logs of the runs"]
+    assert "missing" in said["logs of the restores"]
+    assert "safety_" in said["objects and Events"]
     for place, text in said.items():
         for secret in (password, passphrase):
             for form in (secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode()):
                 assert form not in text, place
+
+
+def restore_both(namespace: Namespace) -> None:
+    """Over what is there, each with a backup of it first: everything that a restore can leave behind."""
+    rows = into_postgres(strategy="InPlace", globals=True)
+    keys = into_redis(strategy="Replace")
+    host = f"redis.{namespace.name}.svc"
+    namespace.apply(
+        restore_request("rows", rows, origin=of_policy("db"), confirm="app"),
+        restore_request("keys", keys, origin=of_policy("cache"), confirm=f"{host}/all"),
+    )
+    for name in ("rows", "keys"):
+        Restore(namespace, name).completed()
 
 
 def test_no_secret_is_in_the_argv_or_environment_of_a_running_worker(ground: Namespace, servers: Servers):
