@@ -8,6 +8,7 @@ from tests.support import objects
 from tests.support.kubectl import Namespace
 from tests.support.opening import Opener, file_of
 from tests.support.policies import Policy
+from tests.support.restores import Restore, into_postgres, of_policy, restore_request
 from tests.support.servers import Servers
 from tests.support.shell import LocalShell, ProgramFailed
 
@@ -24,6 +25,16 @@ ROWS = {
     "storage.buckets": 1,
     "storage.objects": 15,
 }
+SCHEMAS = b"""
+SELECT nspname, pg_get_userbyid(nspowner), nspacl FROM pg_namespace WHERE nspname !~ '^pg_' ORDER BY 1;
+SELECT c.oid::regclass, pg_get_userbyid(relowner), relacl FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+  WHERE nspname !~ '^(pg_|information_schema)' AND relkind IN ('r', 'S', 'v') ORDER BY c.oid::regclass::text;
+SELECT pubname, pg_get_userbyid(pubowner), pr.prrelid::regclass FROM pg_publication p
+  LEFT JOIN pg_publication_rel pr ON pr.prpubid = p.oid ORDER BY 1, 3;
+SELECT evtname, pg_get_userbyid(evtowner), evtenabled FROM pg_event_trigger ORDER BY 1;
+SELECT extname, pg_get_userbyid(extowner) FROM pg_extension ORDER BY 1;
+"""
+"""Who owns what, and who may do what with it."""
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +100,23 @@ def test_the_profile_s_backup_opens_into_a_new_project_with_the_rows_of_auth_and
     sums = [run_sql(space.shell(pod), _checksums(), user=ADMIN) for pod in ("postgres", "opener")]
     assert sums[0] == sums[1]
     assert len(sums[0].splitlines()) == len(ROWS)
+
+
+def test_in_place_the_rows_are_back_and_what_is_the_provider_s_stays(project: Servers):
+    """As the role postgres, no superuser, in the one database; what was there before comes back by status.undo."""
+    space, server = project.namespace, project.namespace.shell("postgres")
+    before, schemas = (run_sql(server, sql, user=ADMIN) for sql in (_checksums(), SCHEMAS))
+    damage = b"DELETE FROM auth.identities; DELETE FROM auth.users; DROP TABLE public.messages; DROP TABLE profiles;"
+    run_sql(server, damage, user="postgres")
+    target = into_postgres(strategy="InPlace")
+
+    space.apply(restore_request("back", target, origin=of_policy("project"), confirm="postgres"))
+
+    status = Restore(space, "back").completed()
+    assert run_sql(server, _checksums(), user=ADMIN) == before
+    assert run_sql(server, SCHEMAS, user=ADMIN) == schemas
+    assert status["rows"] >= sum(ROWS.values())
+    assert status["safetyBackup"].startswith("safety_")
 
 
 def _checksums() -> bytes:

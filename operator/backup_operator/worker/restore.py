@@ -138,7 +138,7 @@ def _restore_into(job: _Restore, target: Target, backup: OpenBackup) -> None:
     # with an obstacle `apply` refuses before it writes, with the obstacle's own reason
     if job.order.safety_backup and loses_content(job.order, plan) and not plan.obstacles:
         job.steps.begin("safety backup")
-        job.account.safety_backup = back_up_target(job.order, job.workplace)
+        job.account.safety_backup = back_up_target(job.order, job.workplace, {each.kind for each in artifacts})
         if not job.account.safety_backup:
             job.account.notes.append("The target held nothing, so that there was no safety backup to make.")
         try_to_remove_old_safety_backups(job.store, job.workplace)

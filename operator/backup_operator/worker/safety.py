@@ -6,15 +6,16 @@ not freshness, not the floor of retention. Each is kept for a week.
 
 import logging
 import tempfile
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from backup_operator.contract.order import BackupOrder, PolicyIdentity, PostgresOrder, RedisOrder
-from backup_operator.contract.restore import RestoreOrder
+from backup_operator.contract.restore import PostgresTargetOrder, RestoreOrder
 from backup_operator.rules.naming import SAFETY_DIRECTORY, FileRole, parse_run_name, recognise, safety_name
-from backup_operator.vocabulary.choices import DumpFormat
+from backup_operator.vocabulary.choices import ArtifactKind, DumpFormat, Profile
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.backup import back_up
 from backup_operator.worker.errors import StoreBusy, StoreError, TargetError
@@ -31,13 +32,14 @@ _LOCK_TIMEOUT = timedelta(seconds=10)
 """Who waits longer has met another restore's safety backup: that one removes the old ones too."""
 
 
-def back_up_target(order: RestoreOrder, workplace: Workplace) -> str:
+def back_up_target(order: RestoreOrder, workplace: Workplace, kinds: Collection[ArtifactKind]) -> str:
     """Dump the target into the safety store. Returns: the name that people use; empty where the target holds nothing.
 
+    `kinds` are those of the backup that is restored: what was dumped as a provider's database is dumped so again.
     Raises: TargetError (SafetyBackupFailed); nothing was touched then.
     """
     with tempfile.TemporaryDirectory(dir=workplace.scratch) as scratch:
-        report = back_up(_backup_order(order), replace(workplace, scratch=Path(scratch)))
+        report = back_up(_backup_order(order, kinds), replace(workplace, scratch=Path(scratch)))
     if report.fault is not None and report.fault.reason is Reason.SOURCE_EMPTY:
         return ""
     if report.fault is not None:
@@ -50,18 +52,27 @@ def back_up_target(order: RestoreOrder, workplace: Workplace) -> str:
     return safety_name(report.run)
 
 
-def _backup_order(order: RestoreOrder) -> BackupOrder:
-    postgres, redis = order.postgres, order.redis
+def _backup_order(order: RestoreOrder, kinds: Collection[ArtifactKind]) -> BackupOrder:
+    redis = order.redis
     return BackupOrder(
         policy=PolicyIdentity(namespace=order.request.namespace, name=order.request.name, spec_digest=""),
-        postgres=postgres
-        and PostgresOrder(url=postgres.url, database=postgres.database, tls=postgres.tls, format=DumpFormat.CUSTOM),
+        postgres=order.postgres and _postgres_order(order.postgres, kinds),
         redis=redis and RedisOrder(url=redis.url, tls=redis.tls),
         passphrase=order.passphrases[0],
         previous_passphrases=order.passphrases[1:],
         store=order.store.model_copy(update={"path": f"{order.store.path}/{SAFETY_DIRECTORY}"}),
         deadline=order.deadline,
         progress_interval=order.progress_interval,
+    )
+
+
+def _postgres_order(target: PostgresTargetOrder, kinds: Collection[ArtifactKind]) -> PostgresOrder:
+    return PostgresOrder(
+        url=target.url,
+        database=target.database,
+        tls=target.tls,
+        format=DumpFormat.CUSTOM,
+        profile=Profile.SUPABASE if ArtifactKind.POSTGRES_PROVIDER_DATA in kinds else Profile.AUTO,
     )
 
 
