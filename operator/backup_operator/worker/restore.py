@@ -55,6 +55,8 @@ def restore(order: RestoreOrder, workplace: Workplace, account: RestoreAccount |
                 _begin(job)
     except WorkerError as error:
         steps.end()
+        if account.is_complete:  # it was stopped while it cleaned up
+            return account.succeeded(workplace)
         return account.failed(_with_state(error, account), workplace)
     steps.end()
     return account.succeeded(workplace)
@@ -145,6 +147,7 @@ def _restore_into(job: _Restore, target: Target, backup: OpenBackup) -> None:
     job.account.may_have_written = not plan.obstacles
     job.account.applied = target.apply(artifacts, job.steps.begin)
     _ask_the_application(job, job.account.applied)
+    job.account.is_complete = True
     try_to_remove_old_safety_backups(job.store, job.workplace)
 
 
@@ -227,16 +230,17 @@ def _with_state(error: WorkerError, account: RestoreAccount) -> WorkerError:
 @contextmanager
 def _told_in_the_end(job: _Restore) -> Iterator[None]:
     """Tell the store's trail how the restore inside has ended, whatever ended it; of a plan it is told nothing."""
-    outcome, reason = Outcome.FAILED, str(Reason.INTERNAL_ERROR)
+    reason = str(Reason.INTERNAL_ERROR)
     try:
         yield
-        outcome, reason = Outcome.SUCCEEDED, ""
     except WorkerError as error:
         reason = str(error.reason)
         raise
     finally:
-        if not job.order.dry_run:
-            _tell_audit(job, outcome, reason)
+        if job.account.is_complete:
+            _tell_audit(job, Outcome.SUCCEEDED, "")
+        elif not job.order.dry_run:
+            _tell_audit(job, Outcome.FAILED, reason)
 
 
 def _tell_audit(job: _Restore, outcome: Outcome, reason: str) -> None:

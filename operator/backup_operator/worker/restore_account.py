@@ -28,6 +28,8 @@ class RestoreAccount:
     recorded: bool = True
     may_have_written: bool = False
     """Whether the target may hold something of the restore by now."""
+    is_complete: bool = False
+    """Whether all is restored and every check holds: nothing that follows makes it fail."""
     lines: list[str] = field(default_factory=list)
     """What the worker itself has to say of the plan, before the target's lines."""
     plan: TargetPlan | None = None

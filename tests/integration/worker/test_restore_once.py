@@ -8,6 +8,7 @@ import pytest
 
 from backup_operator.contract.exits import Exit
 from backup_operator.vocabulary.reasons import Reason
+from backup_operator.worker.errors import Interrupted
 from backup_operator.worker.store.audit import verify_audit
 from backup_operator.worker.store.layout import open_store
 from tests.integration.worker.ordering import UID, back_up_at, in_process, run_order, secret_file, tree
@@ -176,3 +177,16 @@ def test_what_was_approved_is_the_file_and_the_target_and_no_figure_that_drifts(
         client.flushall()
     assert in_process(place, dry_run=True, redis=_into(place, target)).pin != planned.pin
     assert other
+
+
+def test_a_restore_that_is_stopped_while_it_cleans_up_has_succeeded(place, target, monkeypatch):
+    def stopped(*_: object) -> None:
+        raise Interrupted("the run was stopped before it ended")
+
+    monkeypatch.setattr("backup_operator.worker.restore.try_to_remove_old_safety_backups", stopped)
+
+    report = in_process(place, redis=_into(place, target))
+
+    assert report.fault is None
+    assert report.counted == 30
+    assert _trail(place)[-1]["outcome"] == "Succeeded"
