@@ -21,6 +21,8 @@ LONGEST_OUTLOOK_RUNS = 1024
 """Nearly three years of daily runs; what goes later than that is not foretold."""
 _SHORTEST_PACE = timedelta(minutes=1)
 _USUAL_PACE = timedelta(days=1)
+_LONGEST_PACE = timedelta(days=366)
+"""A clock that leapt is no pace, and a thousand of its leaps would be after the year 9999."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Outlook:
         starts = [
             each.run.started_at for each in plan.verdicts if each.run.verified and each.run.started_at <= plan.now
         ]
-        self._pace = max(_SHORTEST_PACE, starts[0] - starts[1]) if len(starts) > 1 else _USUAL_PACE
+        pace = starts[0] - starts[1] if len(starts) > 1 else _USUAL_PACE
+        self._pace = min(max(pace, _SHORTEST_PACE), _LONGEST_PACE)
         self._first = max([plan.now, *(start + self._pace for start in starts[:1])])
         self._gone_after: dict[int, frozenset[str]] = {}
 

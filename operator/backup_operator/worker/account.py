@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from backup_operator.contract.report import BackupLine, Catalog, Fault, Report, StorageUse
+from backup_operator.contract.report import BackupLine, Catalog, Fault, Report, RetentionResult, StorageUse
 from backup_operator.vocabulary.choices import Outcome
 from backup_operator.worker.errors import WorkerError
 from backup_operator.worker.store.catalog import CatalogReading, read_catalog
@@ -25,6 +25,7 @@ class Account:
     backup: BackupLine | None = None
     storage: StorageUse | None = None
     catalog: Catalog | None = None
+    retention: RetentionResult | None = None
 
     def survey(self, store: Store, keys: EntryKeys) -> CatalogReading:
         """Look at the store as it is now. Raises: StoreError."""
@@ -53,4 +54,5 @@ class Account:
             warnings=tuple(dict.fromkeys(self.warnings)),
             storage=self.storage,
             catalog=self.catalog,
+            retention=self.retention,
         )

@@ -2,7 +2,7 @@
 
 passphrase -> store's lock -> dead runs swept -> preflight -> room
 each artifact:  dump | compress | encrypt -> sync -> read back, verify -> final name
-entry (the commit point) -> audit line, RECOVER.md -> report
+entry (the commit point) -> audit line, RECOVER.md -> retention where the order asks for it -> report
 """
 
 import logging
@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from backup_operator import __version__
-from backup_operator.contract.order import BackupOrder
+from backup_operator.contract.order import BackupOrder, RetentionOrder
 from backup_operator.contract.report import BackupLine, Report
 from backup_operator.rules.naming import parse_run_name
 from backup_operator.vocabulary.choices import Outcome
@@ -21,6 +21,7 @@ from backup_operator.worker.errors import OrderInvalid, StoreError, WorkerError
 from backup_operator.worker.keys import Keys, keys_for_writing
 from backup_operator.worker.log import fields
 from backup_operator.worker.progress import Progress
+from backup_operator.worker.prune import prune, pruning_after
 from backup_operator.worker.sources.base import Contents, Dump, Source, SourceFacts
 from backup_operator.worker.stages.chain import Recipe, Sealed, seal
 from backup_operator.worker.store import audit
@@ -95,6 +96,8 @@ def _back_up_alone(run: _Run) -> None:
             audit.append(run.store, _audit_line(run, Outcome.FAILED, error.reason))
         raise
     _record(run, entry)
+    if run.order.retention is not None:
+        _apply_retention(run, run.order.retention)
 
 
 def open_source(order: BackupOrder, workplace: Workplace) -> Source:
@@ -236,6 +239,15 @@ def _record(run: _Run, entry: Entry) -> None:
         "backup complete",
         extra=fields(run=entry.run, bytes=entry.stored_bytes, rows=entry.rows, keys=entry.keys),
     )
+
+
+def _apply_retention(run: _Run, retention: RetentionOrder) -> None:
+    """After a verified success alone; a failure here is told, and does not undo the backup."""
+    pruning = pruning_after(run.account.run, run.order.policy, run.order.source_kind, retention)
+    result = prune(run.store, run.keys.entries, pruning, run.workplace)
+    run.account.retention = result
+    if result.stopped:
+        run.account.warnings.append(f"the backup is good, but retention was not applied to its end: {result.stopped}")
 
 
 def _audit_line(run: _Run, outcome: Outcome, reason: str = "") -> dict[str, str]:

@@ -159,6 +159,12 @@ def test_what_goes_next_and_when(rules, runs, departure):
     assert Outlook(plan).next_to_go() == (departure and Departure(departure[0], time_of(departure[1])))
 
 
+def test_a_clock_that_leapt_by_two_thousand_years_is_no_pace():
+    plan = plan_retention(runs_of("11-22 11-23 4026-11-23"), rules_of("last=4 min=1"), time_of("4026-11-23"))
+
+    assert Outlook(plan).next_to_go() == Departure("backup_20261122_020000", time_of("4028-11-24"))
+
+
 # what always holds
 
 zones = st.sampled_from(["Etc/UTC", "Europe/Berlin", "Pacific/Kiritimati", "America/St_Johns", "Australia/Lord_Howe"])
@@ -307,7 +313,8 @@ def test_the_outlook_names_what_goes_when_days_go_by(runs, rules, now):
     plan = plan_retention(runs, rules, now)
     departure = Outlook(plan).next_to_go()
     counted = sorted((run.started_at for run in runs if run.verified and run.started_at <= now), reverse=True)
-    pace = max(timedelta(minutes=1), counted[0] - counted[1]) if len(counted) > 1 else DAY
+    pace = counted[0] - counted[1] if len(counted) > 1 else DAY
+    pace = min(max(pace, timedelta(minutes=1)), 366 * DAY)
     first = max([now, *(start + pace for start in counted[:1])])
 
     runs_to_come = [replace(as_run(first + number * pace), name=f"new {number}") for number in range(12)]
