@@ -23,7 +23,11 @@ from backup_operator.worker.targets.postgres_statements import (
 )
 
 _SHOWN_CHARACTERS = 200
-_BUILD = re.compile(rb"CREATE (?:UNIQUE )?INDEX |ALTER TABLE .* ADD CONSTRAINT .* (?:PRIMARY KEY|UNIQUE)\b", re.DOTALL)
+_NAME = rb'(?:"(?:[^"]|"")*+"|[^\s"().;,]++)'
+_BUILD = re.compile(
+    rb"CREATE (?:UNIQUE )?INDEX |ALTER TABLE (?:ONLY )?"
+    + (_NAME + rb"(?:\." + _NAME + rb")?\s+ADD CONSTRAINT " + _NAME + rb" (?:PRIMARY KEY|UNIQUE) ")
+)
 """What is built from the rows of one table, locks no other one, and can go on beside others of its kind."""
 _OF_THE_SESSION = re.compile(rb"(?:RE)?SET |SELECT pg_catalog\.set_config\(")
 
@@ -61,7 +65,7 @@ class Feeder:
         sent = self.rewriter.rewrite(text)
         if sent is None:
             return
-        if self.lanes is not None and _BUILD.match(sent) and self._is_alone():
+        if self.lanes is not None and is_build(sent) and self._is_alone():
             self.lanes.start(sent)
             return
         self._execute(sent)
@@ -109,6 +113,11 @@ class Feeder:
         """Nothing in a dump may end the transaction that holds everything; asked of the protocol, at no cost."""
         if self.connection.info.transaction_status is not psycopg.pq.TransactionStatus.INTRANS:
             raise TargetError(Reason.RESTORE_FAILED, f"A statement ended the transaction: {_shown(statement)}.")
+
+
+def is_build(statement: bytes) -> bool:
+    """Whether it builds an index or a key from the rows of one table, which can go on beside others of its kind."""
+    return _BUILD.match(statement) is not None
 
 
 def _rows(parts: Iterator[Part]) -> Iterator[bytes]:

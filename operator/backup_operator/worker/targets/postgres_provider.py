@@ -38,6 +38,10 @@ def survey_provider_rows(draft: Draft, connection: psycopg.Connection, tables: S
         return
     draft.pinned["rowsReplaced"] = sorted(tables)
     draft.say(f"Rows of the provider's tables are replaced, the tables themselves stay: {listed(sorted(tables))}.")
+    draft.say(
+        "Triggers and policies of your own on those tables are left as they are; those of the backup's time stand as "
+        "comments at the head of its auth_storage_… file, to be run afterwards where they are missing."
+    )
     found = connection.execute(
         "select t.name, to_regclass(t.name) is null from unnest(%s::text[]) as t(name)", [list(tables)]
     ).fetchall()
