@@ -27,6 +27,7 @@ from backup_operator.worker.targets.postgres_build import Terms, codec_of, main_
 from backup_operator.worker.targets.postgres_contents import BackupContents, read_contents
 from backup_operator.worker.targets.postgres_faults import UNTOUCHED, stating, with_state
 from backup_operator.worker.targets.postgres_in_place import Planned, restore_in_place, survey_in_place
+from backup_operator.worker.targets.postgres_inventory import unquoted
 from backup_operator.worker.targets.postgres_names import with_suffix
 from backup_operator.worker.targets.postgres_new_database import restore_new_database, survey_new_database
 from backup_operator.worker.targets.postgres_page import (
@@ -214,7 +215,7 @@ class PostgresTarget:
             if artifact.kind is ArtifactKind.POSTGRES_GLOBALS:
                 with sql_of(artifact, site.clients, site.scratch) as chunks:
                     contents: BackupContents = read_contents(chunks)
-                found += [name.strip('"').replace('""', '"') for name in contents.names_of("ROLE")]
+                found += [unquoted(name) for name in contents.names_of("ROLE")]
         return found
 
     def _refuse(self, draft: Draft) -> None:

@@ -12,6 +12,7 @@ from backup_operator.vocabulary.choices import ArtifactKind, PostgresStrategy
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.targets.base import RestoredArtifact
 from backup_operator.worker.targets.postgres_contents import BackupContents
+from backup_operator.worker.targets.postgres_inventory import unquoted
 from backup_operator.worker.targets.postgres_names import drop_command
 from backup_operator.worker.targets.postgres_site import Site
 from backup_operator.worker.targets.postgres_survey import Draft, listed
@@ -64,7 +65,7 @@ def check_extensions(
     draft: Draft, site: Site, connection: psycopg.Connection, contents: BackupContents, recorded: Mapping[str, object]
 ) -> None:
     """Extensions of the backup, and those that the server cannot make. Raises: psycopg.Error."""
-    wanted = sorted(name.strip('"') for name in contents.names_of("EXTENSION"))
+    wanted = sorted(unquoted(name) for name in contents.names_of("EXTENSION"))
     found = {name: rest for name, *rest in connection.execute(_EXTENSIONS).fetchall()}
     missing = [name for name in wanted if name not in found]
     if missing:

@@ -90,6 +90,17 @@ def test_globals_make_missing_roles_and_leave_others_their_passwords(
     assert any(f"{name}_owner, {name}_reader" in line for line in done.plan.lines)
 
 
+def test_a_role_whose_name_ends_in_a_quote_is_made_from_the_globals(elsewhere, server15, server17, restorer, name):
+    source, target = elsewhere
+    server15.execute(f'create role "{name} ""x"""; grant select on users to "{name} ""x"""', source.database)
+
+    restorer.restore(
+        server17.url(target.database), [source.dump(PLAIN), source.globals()], database=f"{name}_x", globals=True
+    )
+
+    assert server17.rows(f"""select count(*) from pg_roles where rolname = '{name} "x"'""") == [(1,)]
+
+
 def test_a_role_without_rights_over_an_owner_is_told_which_to_grant(server15, everything, restorer, name):
     source = everything(server15)
     server15.execute(f"create role {name}_maker createdb login password 'x'")
