@@ -3,6 +3,7 @@
 The manifest is the README's. The operator and its CustomResourceDefinitions are taken away first, so this runs alone.
 """
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +44,9 @@ def content_of(servers: Servers, database: str) -> Content:
 
 
 @pytest.fixture
-def lost(namespace: Namespace, operator: Namespace) -> Iterator[tuple[Content, str, str]]:
+def lost(operator: Namespace) -> Iterator[tuple[Content, str, str]]:
     """What was backed up in a namespace that is gone, its name, and the volume that is all that is left of it."""
+    namespace = create_namespace(f"e2e-production-{uuid.uuid4().hex[:8]}")
     servers = Servers(namespace, "before the disaster")
     servers.start("postgres", "redis")
     servers.create_database("app", EVERYTHING.read_bytes())
@@ -63,7 +65,7 @@ def lost(namespace: Namespace, operator: Namespace) -> Iterator[tuple[Content, s
         yield content, namespace.name, volume
     finally:
         install_operator()
-        keep_volume(namespace, volume, "Delete")
+        keep_volume(Namespace("default"), volume, "Delete")
 
 
 def keep_volume(namespace: Namespace, volume: str, policy: str) -> None:
@@ -78,7 +80,7 @@ def destroy(namespace: Namespace) -> None:
 
 
 @pytest.fixture
-def new_place(lost: tuple[Content, str, str], operator: Namespace) -> Iterator[Servers]:
+def new_place(lost: tuple[Content, str, str], operator: Namespace, request: pytest.FixtureRequest) -> Iterator[Servers]:
     """Another namespace of what could be another cluster: the volume as claim, the Secret, empty servers, the app."""
     _, old, volume = lost
     space = create_namespace(f"{old}-b")
@@ -89,7 +91,8 @@ def new_place(lost: tuple[Content, str, str], operator: Namespace) -> Iterator[S
     space.apply(servers.app_secret(), claim, healthy_application(), objects.service("app", 8080))
     space.wait_for_pod("app")
     yield servers
-    print(tell_what_happened(space, operator))
+    if request.session.testsfailed:
+        print(tell_what_happened(space, operator))
     space.kubectl("delete", "namespace", space.name, "--wait=false")
 
 
@@ -103,7 +106,7 @@ def healthy_application() -> objects.Manifest:
 def test_one_manifest_brings_everything_back_from_the_volume_alone(lost, new_place: Servers):
     wanted, old, _ = lost
     (block,) = blocks("recovery")
-    manifest = block.text.replace("production/", f"{old}/")
+    manifest = block.text.replace("production/", f"{old}/").replace("from users", "from app.users")
     assert manifest != block.text
     assert "BackupPolicy" not in manifest
     install_operator()
