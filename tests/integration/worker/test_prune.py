@@ -15,6 +15,7 @@ import pytest
 from backup_operator.contract.order import RetentionOrder
 from backup_operator.rules.retention import RetentionPlan
 from backup_operator.vocabulary.choices import SourceKind
+from backup_operator.worker.errors import Interrupted
 from backup_operator.worker.prune import Pruning, plan_pruning, prune
 from backup_operator.worker.store.audit import verify_audit
 from backup_operator.worker.store.catalog import read_catalog
@@ -379,6 +380,28 @@ def test_a_volume_that_fails_at_any_step_ends_it_in_words_and_the_next_run_finis
             cut = prune_at(store, NIGHT)
         assert "claim prod/backups" in cut.stopped, label
         with opened(tmp_path / str(step)) as store:
+            assert_whole(store, runs)
+            assert prune_at(store, NIGHT).stopped == ""
+            assert of_runs(store) == files_of(*runs[2:]), label
+
+
+def test_a_stop_from_outside_at_any_step_ends_it_and_the_next_run_finishes_the_job(tmp_path):
+    filled(tmp_path / "whole")
+    steps: list[str] = []
+    with opened(tmp_path / "whole", steps.append) as store:
+        prune_at(store, NIGHT)
+
+    for step, label in enumerate(steps):
+        runs = filled(tmp_path / str(step))
+        count = iter(range(10_000))
+
+        def before_step(_label: str, count=count, step: int = step) -> None:
+            if next(count) == step:
+                raise Interrupted("the run was stopped before it ended")
+
+        with opened(tmp_path / str(step), before_step) as store:
+            cut = prune_at(store, NIGHT)
+            assert cut.stopped == "the run was stopped before it ended", label
             assert_whole(store, runs)
             assert prune_at(store, NIGHT).stopped == ""
             assert of_runs(store) == files_of(*runs[2:]), label
