@@ -48,6 +48,15 @@ where l.granted and l.locktype = 'relation' and l.relation = any (%s) and l.pid 
   and not a.application_name = %s
 order by l.pid limit 5
 """
+_PREPARED_HOLDERS: LiteralString = """
+select distinct on (p.gid) p.gid, p.owner::text, extract(epoch from now() - p.prepared)::int, l.relation::regclass::text
+from pg_locks l join pg_locks t on t.virtualtransaction = l.virtualtransaction and t.locktype = 'transactionid'
+join pg_prepared_xacts p on p.transaction = t.transactionid
+where l.pid is null and t.pid is null and l.granted and l.locktype = 'relation' and l.relation = any (%s)
+  and p.database = current_database()
+order by p.gid limit 5
+"""
+"""Prepared transactions have no process, but hold the lock on their own id beside the others."""
 _OURS = "backup-operator restore in place"
 
 
@@ -151,10 +160,18 @@ def _check_locks(draft: Draft, site: Site, replacement: Replacement, contents: B
 
 
 def _holders(connection: psycopg.Connection, replacement: Replacement) -> list[str]:
-    rows = connection.execute(_HOLDERS, [list(replacement.relations), _OURS]).fetchall()
+    relations = list(replacement.relations)
+    rows = connection.execute(_HOLDERS, [relations, _OURS]).fetchall()
+    prepared = connection.execute(_PREPARED_HOLDERS, [relations]).fetchall()
     return [
-        f"process {pid} ({application}, role {user}, {state}, for {seconds} s, on {table})"
-        for pid, user, application, state, seconds, table in rows
+        *(
+            f"process {pid} ({application}, role {user}, {state}, for {seconds} s, on {table})"
+            for pid, user, application, state, seconds, table in rows
+        ),
+        *(
+            f"the prepared transaction {gid!r} (role {owner}, for {seconds} s, on {table})"
+            for gid, owner, seconds, table in prepared
+        ),
     ]
 
 
