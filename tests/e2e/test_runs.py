@@ -316,15 +316,6 @@ def moment(text: str) -> datetime:
         pytest.param({"objectives": {"rpo": "25h", "rto": "2h"}}, id="objectives.rto"),
         pytest.param({"notify": {"heartbeatUrlSecretRef": {"name": "app", "key": "URL"}}}, id="notify"),
         pytest.param({"storage": {"claimTemplate": {"size": "1Gi"}}}, id="storage.claimTemplate"),
-        pytest.param(
-            {
-                "encryption": {
-                    "passphraseSecretRef": {"name": "app", "key": "BACKUP_ENCRYPTION_KEY"},
-                    "previousPassphraseSecretRefs": [{"name": "app", "key": "OLD"}],
-                }
-            },
-            id="encryption.previousPassphraseSecretRefs",
-        ),
         pytest.param({"source": objects.redis_source(method="Scan")}, id="source.redis.method"),
         pytest.param(
             {"source": objects.redis_source(appendOnly={"claimName": "data", "path": "aof", "runAsUser": 999})},
@@ -339,25 +330,3 @@ def test_a_feature_that_is_not_built_is_answered_and_not_ignored(ground: Namespa
 
     assert request.node.callspec.id.rpartition(".")[2] in refused["message"]
     assert Policy(ground, "app").cronjob == {}
-
-
-def test_a_restore_request_ends_at_once_and_for_good(ground: Namespace):
-    request = {
-        "apiVersion": objects.API_VERSION,
-        "kind": "RestoreRequest",
-        "metadata": {"name": "back"},
-        "spec": {
-            "from": {"policyRef": {"name": "app"}},
-            "backup": {"latest": True},
-            "target": {"postgres": {"database": "app_restored"}},
-        },
-    }
-    ground.apply(request)
-
-    seen = wait_until(
-        lambda: ground.find("restorerequest", "back"), lambda found: "status" in found, for_what="the answer"
-    )
-    conditions = {one["type"]: one for one in seen["status"]["conditions"]}
-    assert conditions["Failed"]["status"] == "True"
-    assert conditions["Failed"]["reason"] == "NotYetSupported"
-    assert ground.list("job") == []
