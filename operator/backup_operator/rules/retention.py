@@ -24,7 +24,6 @@ from types import MappingProxyType
 
 BELIEVED_SHARE_OF_MAX_AGE = 4
 """A fourth: with fewer runs than that within `maxAge` it keeps one more, and the floor of three is larger anyway."""
-_SPANS = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "m"), (timedelta(seconds=1), "s"))
 
 
 class Rule(StrEnum):
@@ -163,11 +162,12 @@ def stated_rules(rules: RetentionRules) -> tuple[tuple[Rule, str], ...]:
 
 
 def span_in_short(span: timedelta) -> str:
-    """A span as a policy writes it: `30d`, `25h`, `90s`."""
-    for unit, letter in _SPANS:
-        if not span % unit:
-            return f"{span // unit}{letter}"
-    return f"{span.total_seconds()}s"
+    """A span in whole seconds as a policy writes it: `30d`, `25h`, `1h30m`."""
+    if not span % timedelta(days=1):
+        return f"{span.days}d"
+    seconds = int(span.total_seconds())
+    parts = ((seconds // 3600, "h"), (seconds % 3600 // 60, "m"), (seconds % 60, "s"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"
 
 
 def _age_order(run: StoredRun) -> tuple[datetime, str]:

@@ -4,6 +4,7 @@
     backup-worker verify --store DIR --passphrase-file FILE [RUN …]
     backup-worker open   --store DIR --passphrase-file FILE RUN --output FILE
     backup-worker restore …                       see `worker.restore_by_hand`
+    backup-worker prune …                         see `worker.prune_by_hand`
 
 The first three only read the store. Answers go to stdout, all else to stderr; `--help` tells the exit codes.
 """
@@ -27,6 +28,7 @@ from backup_operator.worker.list_by_hand import read_shelf
 from backup_operator.worker.log import fields, say
 from backup_operator.worker.opening import OpenBackup, StoredArtifact, opened
 from backup_operator.worker.progress import Progress
+from backup_operator.worker.prune_by_hand import add_prune_options, prune_by_hand
 from backup_operator.worker.restore_by_hand import (
     EXIT_CODES,
     LONGEST,
@@ -48,7 +50,7 @@ _MANY_BYTES = 1 << 20
 
 
 def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add list, verify, open and restore to the command line; each sets `act`."""
+    """Add list, verify, open, restore and prune to the command line; each sets `act`."""
     verb = _verb(verbs, "list", "say what a store holds", "list --store /backups/prod/app-db --passphrase-file key")
     verb.add_argument("--json", action="store_true", help="as JSON, for a program")
     verb.set_defaults(act=_list)
@@ -66,6 +68,10 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     verb = _verb(verbs, "restore", "bring a backup back into a server", example)
     add_restore_options(verb)
     verb.set_defaults(act=_restore)
+    example = "prune --store … --passphrase-file key --max-age 30d --keep-monthly 12"
+    verb = _verb(verbs, "prune", "say which backups rules would keep and let go, and delete those", example)
+    add_prune_options(verb)
+    verb.set_defaults(act=_prune)
 
 
 def _verb(
@@ -190,6 +196,13 @@ def _open(arguments: argparse.Namespace, desk: _Desk) -> HandExit:
 
 def _restore(arguments: argparse.Namespace, desk: _Desk) -> HandExit:
     return restore_by_hand(arguments, desk.workplace)
+
+
+def _prune(arguments: argparse.Namespace, desk: _Desk) -> HandExit:
+    stopped = prune_by_hand(arguments, desk.store, desk.keys, desk.workplace)
+    if stopped:
+        _LOG.error("not all that goes was deleted; type it again", extra=fields(why=stopped))
+    return HandExit.CHANGED if stopped else HandExit.DONE
 
 
 def _named(artifacts: tuple[StoredArtifact, ...], name: str | None) -> StoredArtifact:

@@ -111,7 +111,7 @@ def rules_of(retention: RetentionOrder) -> RetentionRules:
     except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
         raise OrderInvalid(
             f"retention's time zone {retention.time_zone!r} is unknown",
-            hint="Write an IANA name such as Europe/Berlin into spec.timeZone: `kubectl edit bp`.",
+            hint="Write an IANA name such as Europe/Berlin: `kubectl edit bp`, spec.timeZone (by hand: --time-zone).",
         ) from exc
     return RetentionRules(
         max_age=retention.max_age,

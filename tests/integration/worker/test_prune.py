@@ -20,6 +20,7 @@ from backup_operator.worker.prune import Pruning, plan_pruning, prune
 from backup_operator.worker.store.audit import verify_audit
 from backup_operator.worker.store.catalog import read_catalog
 from backup_operator.worker.store.directory import Store
+from backup_operator.worker.store.entry import EntryKeys
 from backup_operator.worker.store.layout import open_store
 from backup_operator.worker.store.run import begin_run, sweep_dead_runs
 from backup_operator.worker.workplace import Workplace
@@ -516,12 +517,12 @@ def test_redis_backups_are_pruned_by_a_redis_policy(tmp_path):
         assert result.deleted == (runs[3], runs[2])
 
 
-def write_redis_run(store: Store, start: datetime) -> str:
+def write_redis_run(store: Store, start: datetime, keys: EntryKeys = KEYS) -> str:
     record = redis_entry().artifacts[0]
     with begin_run(store, SourceKind.REDIS, start) as writer:
         partial = writer.create_partial(record.kind, record.compression)
         partial.write(CONTENT)
         writer.seal_partial(partial)
         made = record.model_copy(update={"name": writer.publish(partial)})
-        writer.commit(redis_entry(writer.run, started_at=start, artifacts=(made,)), KEYS)
+        writer.commit(redis_entry(writer.run, started_at=start, artifacts=(made,)), keys)
         return writer.run

@@ -107,7 +107,12 @@ def test_rules_that_would_keep_nothing_are_refused(wrong):
 
 @pytest.mark.parametrize(
     ("span", "short"),
-    [(30 * DAY, "30d"), (timedelta(hours=25), "25h"), (timedelta(minutes=90), "90m"), (timedelta(seconds=61), "61s")],
+    [
+        (30 * DAY, "30d"),
+        (timedelta(hours=25), "25h"),
+        (timedelta(minutes=90), "1h30m"),
+        (timedelta(seconds=61), "1m1s"),
+    ],
     ids=str,
 )
 def test_spans_are_written_as_in_a_policy(span, short):
