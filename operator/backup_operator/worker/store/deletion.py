@@ -1,4 +1,4 @@
-"""Room `worker.store`: removes a run, so that it can be cut anywhere; called by `worker.safety`, later by retention.
+"""Room `worker.store`: removes a run, so that it can be cut anywhere; called by `worker.safety` and `worker.prune`.
 
     <run>.json -> <run>.json.deleting     from here on there is no such backup
     its artifacts, then the audit line, then the tombstone
