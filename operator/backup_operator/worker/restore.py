@@ -26,7 +26,15 @@ from backup_operator.worker.log import fields
 from backup_operator.worker.opening import OpenBackup, StoredArtifact, opened
 from backup_operator.worker.progress import Progress
 from backup_operator.worker.restore_account import RestoreAccount, Steps
-from backup_operator.worker.restore_plan import confirm_obstacle, loses_content, pin_of, plan_lines, safety_line
+from backup_operator.worker.restore_plan import (
+    changed_parts,
+    confirm_obstacle,
+    is_approved,
+    loses_content,
+    pin_of,
+    plan_lines,
+    safety_line,
+)
 from backup_operator.worker.safety import back_up_target, try_to_remove_old_safety_backups
 from backup_operator.worker.store import audit
 from backup_operator.worker.store.directory import Store
@@ -205,11 +213,12 @@ def open_target(order: RestoreOrder, workplace: Workplace, checks: Checks) -> Ta
 def _require_leave(job: _Restore, plan: TargetPlan) -> None:
     """Raises: TargetError when something is in the way, or nobody said that this may be overwritten."""
     order = job.order
-    if order.approved and order.approved != job.account.pin:
+    if order.approved and not is_approved(job.account.pin, order.approved):
+        changed = changed_parts(job.account.pin, order.approved)
         raise TargetError(
             Reason.PLAN_CHANGED,
             "the target or the backup is no longer what the approved plan says; nothing was changed",
-            detail=f"approved: {order.approved}, now: {job.account.pin}",
+            detail=f"changed since: {', '.join(changed)}" if changed else f"the plan's pin is {job.account.pin} now",
             hint="Plan again with a dry run, read it, and approve that.",
         )
     if job.account.confirm_obstacle:

@@ -34,11 +34,32 @@ def plan_lines(backup: OpenBackup, store: Store, now: datetime, verified_seconds
 
 
 def pin_of(plan: TargetPlan, backup: OpenBackup) -> str:
-    """16 hexadecimal digits that stand for what is approved."""
+    """16 hexadecimal digits that stand for what is approved, then `:` and each part of it with six of its own."""
     files = {artifact.name: artifact.proven and artifact.proven.stored_sha256 for artifact in backup.artifacts}
-    pinned = {"backup": backup.name, "files": files, "target": dict(plan.pinned)}
-    letter = json.dumps(pinned, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(letter.encode()).hexdigest()[:16]
+    pinned = {**plan.pinned, "backup": [backup.name, files]}
+    parts = ",".join(f"{name}={_digest(value, 6)}" for name, value in sorted(pinned.items()))
+    return f"{_digest(pinned, 16)}:{parts}"
+
+
+def is_approved(pin: str, approved: str) -> bool:
+    """Whether the approval names this pin; a person may type its first 16 digits alone."""
+    return approved in (pin, pin.partition(":")[0])
+
+
+def changed_parts(pin: str, approved: str) -> list[str]:
+    """The names of what differs between two pins; empty where the approved one has no parts to compare."""
+    now, then = _parts(pin), _parts(approved)
+    return sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name)) if then else []
+
+
+def _parts(pin: str) -> dict[str, str]:
+    _, _, listed = pin.partition(":")
+    return dict(part.split("=", 1) for part in listed.split(",") if "=" in part)
+
+
+def _digest(value: object, digits: int) -> str:
+    letter = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(letter.encode()).hexdigest()[:digits]
 
 
 def safety_line(order: RestoreOrder, plan: TargetPlan) -> str:
