@@ -118,7 +118,7 @@ def test_a_worker_killed_between_two_steps_leaves_none_or_all_of_the_keys(tmp_pa
 
 def strings(server) -> dict[tuple[int, bytes], bytes]:
     """The keys of the databases that these tests write, all of them strings without a time to live."""
-    found = {}
+    found: dict[tuple[int, bytes], bytes] = {}
     for database in (0, 2):
         with server.client(database) as client:
             keys = list(client.scan_iter(count=10_000))

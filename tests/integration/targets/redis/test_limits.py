@@ -1,6 +1,7 @@
 """Targets near their limits, or that take no writes: said in the plan, or by counts afterwards."""
 
 import re
+from typing import Any
 
 import pytest
 import redis
@@ -10,8 +11,8 @@ from backup_operator.vocabulary.reasons import Reason
 from tests.integration.targets.redis.restoring import KEYS, backup_of, refused, restore, target
 from tests.support.redis_server import RedisServer, wait_until
 
-REPLACE = {"strategy": RedisStrategy.REPLACE, "confirm": "127.0.0.1/all"}
-MERGE = {"strategy": RedisStrategy.MERGE, "confirm": "127.0.0.1/all"}
+REPLACE: dict[str, Any] = {"strategy": RedisStrategy.REPLACE, "confirm": "127.0.0.1/all"}
+MERGE: dict[str, Any] = {"strategy": RedisStrategy.MERGE, "confirm": "127.0.0.1/all"}
 LARGE_KEYS = 300_000
 
 

@@ -1,6 +1,7 @@
 """Files of the old scripts: without an entry, an RDB with the end mark of SYNC behind it, and append-only files."""
 
 import os
+from typing import Any
 
 import pytest
 
@@ -113,7 +114,7 @@ def test_an_append_only_file_that_is_damaged_leaves_the_target_untouched(tmp_pat
 
 
 def test_an_empty_append_only_file_restores_nothing_and_clears_nothing(tmp_path):
-    replace = {"strategy": RedisStrategy.REPLACE, "confirm": "127.0.0.1/all"}
+    replace: dict[str, Any] = {"strategy": RedisStrategy.REPLACE, "confirm": "127.0.0.1/all"}
     with RedisServer() as server, server.client() as client:
         client.set("mine", "1")
         into = target(tmp_path, server.url(), **replace)

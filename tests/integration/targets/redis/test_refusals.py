@@ -1,6 +1,7 @@
 """Targets that a restore does not fit are refused before anything is written."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def test_data_larger_than_the_pods_memory_is_refused(tmp_path, plain):
 
 def test_two_restores_into_one_server_and_a_backup_beside_one_do_not_overlap(tmp_path, plain):
     backup = backup_of(tmp_path, plain.url())
-    merge = {"strategy": RedisStrategy.MERGE, "confirm": "127.0.0.1/all"}
+    merge: dict[str, Any] = {"strategy": RedisStrategy.MERGE, "confirm": "127.0.0.1/all"}
     others: list[TargetError | SourceError] = []
     plans: list[tuple[str, ...]] = []
 
