@@ -19,12 +19,12 @@ from backup_operator.worker.targets.base import RestoredArtifact
 from backup_operator.worker.targets.postgres_counts import count_rows, refuse_differences
 from backup_operator.worker.targets.postgres_database import (
     Form,
+    Setting,
     create_database,
     drop_database,
     free_room,
     keep_settings,
     read_database,
-    recorded_settings,
 )
 from backup_operator.worker.targets.postgres_faults import UNTOUCHED, stating
 from backup_operator.worker.targets.postgres_feed import Feeder
@@ -60,9 +60,16 @@ class Terms:
 
 @contextmanager
 def built_database(
-    site: Site, artifacts: Sequence[RestoredArtifact], terms: Terms, step: Callable[[str], None], form: Form
+    site: Site,
+    artifacts: Sequence[RestoredArtifact],
+    terms: Terms,
+    step: Callable[[str], None],
+    form: Form,
+    settings: Sequence[Setting],
 ) -> Iterator[Built]:
     """The temporary database, full, counted and analysed; dropped again when this or what follows fails.
+
+    It has these settings from the start, since checks may need them.
 
     Raises: TargetError, and what reading the artifacts raises, each with the state of the target.
     """
@@ -72,7 +79,7 @@ def built_database(
         with site.connected() as connection:
             made = make_roles(connection, site, artifacts, terms.roles_to_make)
         step("create database")
-        notes = made + _create(site, artifacts, form)
+        notes = made + _create(site, form, settings)
         built = _fill(site, artifacts, terms, step)
         built.notes = (*notes, *built.notes)
         yield built
@@ -119,10 +126,10 @@ def _drop(site: Site) -> bool:
     return False
 
 
-def _create(site: Site, artifacts: Sequence[RestoredArtifact], form: Form) -> tuple[str, ...]:
+def _create(site: Site, form: Form, settings: Sequence[Setting]) -> tuple[str, ...]:
     with site.connected() as connection:
         notes = create_database(connection, site.temporary, form, site.server.number)
-        return notes + keep_settings(connection, site.temporary, recorded_settings(main_of(artifacts).server))
+        return notes + keep_settings(connection, site.temporary, settings)
 
 
 def _fill(site: Site, artifacts: Sequence[RestoredArtifact], terms: Terms, step: Callable[[str], None]) -> Built:

@@ -43,9 +43,10 @@ def restore_new_database(
     site: Site, artifacts: Sequence[RestoredArtifact], terms: Terms, step: Callable[[str], None]
 ) -> Applied:
     """Build and rename. Raises: TargetError, and what reading the artifacts raises, with the state of the target."""
-    with built_database(site, artifacts, terms, step, form_of(main_of(artifacts))) as built:
+    main = main_of(artifacts)
+    with built_database(site, artifacts, terms, step, form_of(main), recorded_settings(main.server)) as built:
         step("rename")
-        given = _rename(site, main_of(artifacts))
+        given = _rename(site, main)
     state = f"The backup is in the new database {site.database!r}."
     return Applied(
         counts=dict(built.counts),

@@ -21,6 +21,7 @@ from backup_operator.worker.targets.postgres_build import Terms, built_database,
 from backup_operator.worker.targets.postgres_database import (
     DatabaseFacts,
     Form,
+    Setting,
     copy_properties,
     read_database,
     read_settings,
@@ -105,10 +106,11 @@ def restore_swapped(
     """Build beside and swap. Raises: TargetError, and what reading raises, with the state of the target."""
     with ExitStack() as stack:
         with stating(UNTOUCHED, site.login.place):
-            facts = _facts(site)
+            facts, settings = _facts(site)
             lock = stack.enter_context(ExitStack())
             lock.enter_context(site.locked(site.database))
-        built = stack.enter_context(built_database(site, artifacts, terms, step, _form(artifacts, facts)))
+        # the settings of the one that is replaced: what was taken away since the backup does not come back
+        built = stack.enter_context(built_database(site, artifacts, terms, step, _form(artifacts, facts), settings))
         # nobody may be in a database that is renamed, not even the session that holds its lock
         lock.close()
         step("swap")
@@ -117,14 +119,14 @@ def restore_swapped(
     return Applied(counts=dict(built.counts), notes=(kept, *built.notes, *notes), state=kept, undo=tuple(_undo(site)))
 
 
-def _facts(site: Site) -> DatabaseFacts:
+def _facts(site: Site) -> tuple[DatabaseFacts, list[Setting]]:
     with site.connected() as connection:
-        facts = read_database(connection, site.database)
+        facts, settings = read_database(connection, site.database), read_settings(connection, site.database)
     if facts is None:
         raise TargetError(
             Reason.PLAN_CHANGED, f"The database {site.database!r} is gone since it was looked at; nothing was changed."
         )
-    return facts
+    return facts, settings
 
 
 def _form(artifacts: Sequence[RestoredArtifact], facts: DatabaseFacts) -> Form:

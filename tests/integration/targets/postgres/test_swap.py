@@ -57,6 +57,18 @@ def test_the_restored_database_takes_the_place_of_the_old_one(server, everything
     assert any(str(session.info.backend_pid) in line for line in done.plan.lines)
 
 
+def test_a_setting_taken_away_since_the_backup_does_not_come_back(server15, everything, restorer):
+    source = everything(server15)
+    old = [{"role": "", "setting": "statement_timeout=1s"}, {"role": "", "setting": "work_mem=9MB"}]
+    dump = source.dump(CUSTOM, server={**source.facts(), "databaseSettings": old})
+    server15.execute(f"alter database {source.database} set work_mem = '8MB'")
+    wanted = server15.rows(PROPERTIES.format(source.database))
+
+    restorer.restore(server15.url(source.database), [dump], confirm=source.database, **SWAP)
+
+    assert server15.rows(PROPERTIES.format(source.database)) == wanted
+
+
 def test_its_content_is_that_of_the_backup(server15, everything, restorer):
     source = everything(server15)
     dump = source.dump(CUSTOM)
