@@ -8,9 +8,7 @@ the way to see what a changed rule would do before a policy gets it. It has the 
 """
 
 import argparse
-import getpass
 import json
-import os
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -30,7 +28,7 @@ from backup_operator.worker.store.directory import Store
 from backup_operator.worker.store.layout import require_writable
 from backup_operator.worker.store.lock import Holder, locked
 from backup_operator.worker.words import size_in_words, time_in_words
-from backup_operator.worker.workplace import Workplace
+from backup_operator.worker.workplace import Workplace, person_at_the_keyboard
 
 _SPAN = re.compile(
     "(?:(?P<weeks>[0-9]{1,4})w)?(?:(?P<days>[0-9]{1,4})d)?(?:(?P<hours>[0-9]{1,5})h)?"
@@ -105,7 +103,7 @@ def _sheet(
     kind: SourceKind,
     reading: CatalogReading,
 ) -> _Sheet:
-    pruning = Pruning(_rules(arguments), kind, f"by hand: {_who()}")
+    pruning = Pruning(_rules(arguments), kind, f"by hand: {person_at_the_keyboard()}")
     plan = plan_pruning(store, keys.entries, pruning, workplace.now())
     result = prune(store, keys.entries, pruning, workplace) if arguments.delete else None
     return _Sheet(plan, {run.name: run.size_bytes for run in reading.entries}, result)
@@ -118,14 +116,6 @@ def _rules(arguments: argparse.Namespace) -> RetentionOrder:
         time_zone=arguments.time_zone,
         **{f"keep_{rule}": getattr(arguments, f"keep_{rule}") for rule in _COUNTS},
     )
-
-
-def _who() -> str:
-    """The person's name; in a pod the user has none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _page(sheets: Sequence[_Sheet], reading: CatalogReading) -> str:

@@ -7,7 +7,6 @@ Nothing is overwritten by default: a PostgreSQL backup goes into a new database,
 """
 
 import argparse
-import getpass
 import logging
 import sys
 from datetime import UTC, datetime, timedelta
@@ -31,7 +30,7 @@ from backup_operator.worker.log import fields, say
 from backup_operator.worker.restore import restore
 from backup_operator.worker.restore_account import RestoreAccount
 from backup_operator.worker.secrets import read_secret
-from backup_operator.worker.workplace import Workplace
+from backup_operator.worker.workplace import Workplace, person_at_the_keyboard
 
 _PLANNED = "Planned: nothing was changed."
 _LOG = logging.getLogger(__name__)
@@ -106,7 +105,7 @@ def _order(arguments: argparse.Namespace) -> RestoreOrder:
     store = StoreOrder(mount=str(directory.parent), path=directory.name, described=str(directory))
     target = _redis(arguments, url) if kind == "redis" else _postgres(arguments, url)
     return RestoreOrder(
-        request=RequestIdentity(namespace="", name="by hand", uid="", asked_by=getpass.getuser()),
+        request=RequestIdentity(namespace="", name="by hand", uid="", asked_by=person_at_the_keyboard()),
         store=store,
         passphrases=passphrase_files(arguments),
         selection=selection_of(arguments.run),

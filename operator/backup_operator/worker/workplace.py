@@ -1,5 +1,7 @@
 """Room `worker`: what a run takes from the process it runs in, handed in so that tests can hand in their own."""
 
+import getpass
+import os
 import socket
 import tempfile
 import time
@@ -28,3 +30,11 @@ class Workplace:
     """Where short-lived files go; small, never a database's content."""
     host: str = field(default_factory=socket.gethostname)
     """Who we are to others that wait for the store: the pod's name."""
+
+
+def person_at_the_keyboard() -> str:
+    """The name of the user; in a pod a user has only a number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
