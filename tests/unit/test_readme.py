@@ -1,22 +1,25 @@
 """Nothing in the README is only said: every block has its check, every word of the vocabulary its line."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from backup_operator.vocabulary.conditions import ConditionType
+from backup_operator.vocabulary.conditions import ConditionType, RestoreConditionType
 from backup_operator.vocabulary.reasons import MEANING, Reason
+from backup_operator.worker.sources.redis_faults import LEAST_COMMANDS
+from backup_operator.worker.targets.redis_probe import RARE_COMMANDS, RESTORE_COMMANDS
 from tests.demo import commands
 from tests.support.operator import INSTALL
 from tests.support.readme import README, Block, blocks, with_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text()
-CHECKS = {"make", "build", "demo", "environment", "worker"}
+CHECKS = {"make", "build", "demo", "environment", "acl", "worker"}
 """`worker` is checked by tests/integration/worker/test_by_hand.py, the others here."""
-CHECKS |= {"apply", "run", "open", "request", "restore", "acl", "recovery"}
-"""By tests/e2e: test_readme.py, test_restore_readme.py, test_restore_redis.py and test_recovery.py."""
+CHECKS |= {"apply", "run", "open", "request", "restore", "recovery"}
+"""By tests/e2e: test_readme.py, test_restore_readme.py and test_recovery.py."""
 
 
 def test_every_block_says_how_it_is_checked():
@@ -60,6 +63,12 @@ def test_the_environment_file_has_the_keys_that_the_policies_name():
     assert keys == named
 
 
+def test_the_rights_of_a_redis_user_are_those_that_the_worker_asks_for():
+    (block,) = blocks("acl")
+    asked = " ".join([*RESTORE_COMMANDS.values(), RARE_COMMANDS["7.0"], LEAST_COMMANDS])
+    assert {word for word in shlex.split(block.text) if word.startswith("+")} == set(asked.split())
+
+
 def test_the_tables_of_reasons_are_the_vocabulary_s():
     text = README.read_text()
     assert text == with_tables(text), "type `python -m tests.support.readme`"
@@ -68,4 +77,4 @@ def test_the_tables_of_reasons_are_the_vocabulary_s():
 
 def test_every_condition_is_explained():
     lines = set(re.findall(r"^\| `(\w+)` \|", README.read_text(), re.MULTILINE))
-    assert {condition.value for condition in ConditionType} <= lines
+    assert {condition.value for condition in (*ConditionType, *RestoreConditionType)} <= lines
