@@ -93,7 +93,7 @@ def test_a_swapped_database_has_the_old_one_s_standing_and_the_old_one_stays(sit
         site.database("postgres").query(swap_back)
         assert victim.contents() == damage
     else:
-        site.database("postgres").query(f"-- To drop{drop_old}")
+        site.database("postgres").query(drop_old.partition(": ")[2])
         assert databases(site, f"^{name}") == [name]
 
 

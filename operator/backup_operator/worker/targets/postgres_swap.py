@@ -28,6 +28,7 @@ from backup_operator.worker.targets.postgres_database import (
     rename_database,
 )
 from backup_operator.worker.targets.postgres_faults import UNTOUCHED, stating
+from backup_operator.worker.targets.postgres_names import with_suffix
 from backup_operator.worker.targets.postgres_new_database import form_of
 from backup_operator.worker.targets.postgres_site import Site
 from backup_operator.worker.targets.postgres_survey import (
@@ -196,11 +197,13 @@ def _naming_sessions(site: Site) -> Iterator[None]:
 
 def _undo(site: Site) -> Iterator[str]:
     database, before, aside = (
-        '"' + name.replace('"', '""') + '"' for name in (site.database, site.before, site.temporary)
+        # not the temporary name, by which a plan tells what killed restores have left
+        '"' + name.replace('"', '""') + '"'
+        for name in (site.database, site.before, with_suffix(site.database, f"_restored_{site.stamp}"))
     )
     literal = site.database.replace("'", "''")
     yield "-- In psql, connected to another database. To swap back:"
     yield f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{literal}';"  # noqa: S608
     yield f"BEGIN; ALTER DATABASE {database} RENAME TO {aside}; ALTER DATABASE {before} RENAME TO {database}; COMMIT;"
-    yield "-- To drop what was there before:"
-    yield f"DROP DATABASE {before};"
+    # a comment: whoever pipes all lines into psql and whose swap is refused would lose the only copy
+    yield f"-- To drop what was there before, when all is well: DROP DATABASE {before};"

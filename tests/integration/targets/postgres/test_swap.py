@@ -84,10 +84,23 @@ def test_the_commands_that_undo_it_do(server15, everything, restorer):
     server15.execute("delete from users", source.database)
     done = restorer.restore(server15.url(source.database), [dump], confirm=source.database, **SWAP)
 
-    undone = server15.psql("\n".join(done.applied.undo[:3]).encode(), "postgres")
+    undone = server15.psql("\n".join(done.applied.undo).encode(), "postgres")
 
     assert undone.returncode == 0, undone.stderr
     assert server15.rows("select count(*) from users", source.database) == [(0,)]
+    assert names(server15, source) == [source.database, f"{source.database}_restored_{STAMP}"]
+
+
+def test_an_undo_that_is_refused_loses_nothing_though_all_its_lines_are_typed(server15, everything, restorer):
+    source = everything(server15)
+    dump = source.dump(PLAIN)
+    done = restorer.restore(server15.url(source.database), [dump], confirm=source.database, **SWAP)
+    lines = [line for line in done.applied.undo if not line.startswith("SELECT")]
+
+    with server15.connect(source.database):
+        server15.psql("\n".join(lines).encode(), "postgres", stop=False)
+
+    assert names(server15, source) == [source.database, f"{source.database}_before_{STAMP}"]
 
 
 def test_a_second_rename_that_fails_leaves_the_database_open_under_its_name(server15, everything, restorer):
