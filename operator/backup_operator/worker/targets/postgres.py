@@ -202,6 +202,8 @@ class PostgresTarget:
         needed = contents.roles_without(foreign)
         roles = plan_roles(connection, needed.owners, needed.grantees, self._roles_in_globals(site, artifacts))
         check_roles(draft, roles, leave_out=self._order.missing_roles is MissingRoles.LEAVE_OUT)
+        if self._order.globals and not any(each.kind is ArtifactKind.POSTGRES_GLOBALS for each in artifacts):
+            draft.say("This backup holds no globals (its policy was without globals: true): no role is made.")
         tell_room(draft, site, main)
         tell_left_over(draft, connection)
         return _Surveyed(site, contents, roles, draft, planned)

@@ -90,6 +90,14 @@ def test_globals_make_missing_roles_and_leave_others_their_passwords(
     assert any(f"{name}_owner, {name}_reader" in line for line in done.plan.lines)
 
 
+def test_globals_that_are_wanted_and_not_in_the_backup_are_told(server15, everything, restorer, name):
+    source = everything(server15)
+
+    done = restorer.restore(server15.url(source.database), [source.dump(PLAIN)], database=f"{name}_x", globals=True)
+
+    assert any("holds no globals" in line for line in done.plan.lines)
+
+
 def test_a_role_whose_name_ends_in_a_quote_is_made_from_the_globals(elsewhere, server15, server17, restorer, name):
     source, target = elsewhere
     server15.execute(f'create role "{name} ""x"""; grant select on users to "{name} ""x"""', source.database)
