@@ -107,7 +107,7 @@ def test_an_approved_plan_that_no_longer_fits_is_not_carried_out(site: Servers):
     asked.approve()
 
     status = asked.failed("PlanChanged")
-    assert "nothing was changed" in status["message"]
+    assert "Nothing was changed" in status["message"]
     assert made.rows_per_table() == {"public.mine": 1}
 
 

@@ -111,7 +111,8 @@ def _with_policy(around: Surroundings, request: RestoreRequest, policies: Polici
     if ref is None:
         return replace(around, store=f"{store.claim_name}:{store.path}" if store else "")
     if ref.name not in policies:
-        return replace(around, waits=f"BackupPolicy {ref.name} does not exist (yet).")
+        elsewhere = "if it is gone for good, name its claim and path in from.store of another request"
+        return replace(around, waits=f"BackupPolicy {ref.name} does not exist (yet); {elsewhere}.")
     try:
         policy = _policy(policies[ref.name])
     except SpecInvalid as exc:

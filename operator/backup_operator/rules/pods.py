@@ -89,7 +89,7 @@ def _unscheduled(pod: WaitingPod, look: str) -> Fault:
     sentences = {
         Reason.CLAIM_MISSING: (
             f"The claim {pod.namespace}/{name} does not exist",
-            f"create it, or correct spec.storage.claimName; kubectl -n {pod.namespace} get pvc",
+            f"create it, or correct claimName (for a restore in another request); kubectl -n {pod.namespace} get pvc",
         ),
         Reason.CLAIM_IN_USE: (f"The claim {pod.namespace}/{name} is in use by another pod", claims),
         Reason.CLAIM_PENDING: (f"The claim {pod.namespace}/{name} is not bound to a volume", claims),

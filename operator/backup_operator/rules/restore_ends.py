@@ -15,6 +15,7 @@ from backup_operator.vocabulary.conditions import ConditionStatus, RestoreCondit
 from backup_operator.vocabulary.reasons import Reason
 
 _MESSAGE_LIMIT = 4000
+_STATES = ("; nothing was changed", "; nothing was touched")
 
 
 def planned(
@@ -65,6 +66,11 @@ def fault_words(fault: Fault) -> str:
     message = fault.message.strip()
     if not fault.detail or fault.detail in message:
         return sentence(message)
+    state = next((each for each in _STATES if message.endswith(each)), "")
+    if state:
+        # the detail explains the fault, not the state of the target that was told behind it
+        cause = sentence(f"{message.removesuffix(state)}: {fault.detail}")
+        return f"{cause} {state[2:].capitalize()}."
     if fault.detail[0].isupper():
         return sentence(f"{sentence(message)} {fault.detail}")
     # a message of more than one sentence is not continued by a colon

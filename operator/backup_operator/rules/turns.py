@@ -79,7 +79,8 @@ def waits_for(me: Standing, all_of_them: Standings, jobs: Iterable[BusyJob]) -> 
     others = [other for other in all_of_them.values() if other.name != me.name and other.target == me.target]
     running = [other.name for other in others if other.state is RestoreState.RUNNING]
     if running:
-        return f"RestoreRequest {', '.join(sorted(running))} restores to the server of Secret {me.target} just now."
+        names = ", ".join(sorted(running))
+        return f"RestoreRequest {names} has begun, goes to the server of Secret {me.target} too, and has not ended."
     if busy:
         return f"{busy[0].owner} is at the server of Secret {me.target}: its Job {busy[0].name} has not ended."
     ahead = [other for other in others if me.writes and _could_begin(other, all_of_them)]

@@ -90,7 +90,7 @@ def _newest(store: Store, keys: Keys, before: datetime | None) -> Choice:
         read_entry(store, locked.name.removesuffix(ENTRY_SUFFIX), keys.entries)
     if found is None:
         wanted = f"verified backup begun at or before {time_in_words(before)}" if before else "verified backup"
-        raise _not_found(f"the store holds no {wanted}", store, _told(reading))
+        raise _not_found(f"the store holds no {wanted}", store, _names(store, keys))
     return Choice(found.name, found.name, notes=tuple(_passed_over(refusal) for refusal in newer))
 
 
@@ -132,9 +132,9 @@ def _told(reading: CatalogReading) -> str:
     if not reading.entries:
         return "; ".join(refusal.why for refusal in _refused_newest_first(reading)[:1])
     oldest = reading.entries[-1]
-    newest = _some([run.name for run in reading.entries])
+    newest, count = _some([run.name for run in reading.entries]), len(reading.entries)
     return (
-        f"{len(reading.entries)} backups are there, the newest: {newest}; "
+        f"it holds {count} backup{'' if count == 1 else 's'}, the newest: {newest}; "
         f"the oldest is {oldest.name}, begun {time_in_words(oldest.started_at)}"
     )
 

@@ -30,6 +30,8 @@ from backup_operator.worker.workplace import Workplace
 _LOG = logging.getLogger(__name__)
 _LOCK_TIMEOUT = timedelta(seconds=10)
 """Who waits longer has met another restore's safety backup: that one removes the old ones too."""
+_HINTS = {Reason.RESTORE_RUNNING: "When that restore has ended, make a new RestoreRequest; see: kubectl get rr -A"}
+"""Where what a backup says is not true of a restore, which is never tried again."""
 
 
 def back_up_target(order: RestoreOrder, workplace: Workplace, kinds: Collection[ArtifactKind]) -> str:
@@ -47,7 +49,7 @@ def back_up_target(order: RestoreOrder, workplace: Workplace, kinds: Collection[
             Reason.SAFETY_BACKUP_FAILED,
             f"the target's own content could not be backed up first; nothing was changed: {report.fault.message}",
             detail=report.fault.detail,
-            hint=report.fault.hint,
+            hint=_HINTS.get(report.fault.reason, report.fault.hint),
         )
     return safety_name(report.run)
 

@@ -124,7 +124,7 @@ def test_a_job_that_is_deleted_before_its_pod_ran_ends_the_request(served: Names
 @pytest.mark.usefixtures("operator_everywhere")
 def test_what_a_request_waits_for_wakes_it(namespace: Namespace):
     namespace.apply(request())
-    wait_for_state(namespace, "Waiting", says="BackupPolicy app-db does not exist (yet).")
+    wait_for_state(namespace, "Waiting", says="BackupPolicy app-db does not exist (yet)")
 
     namespace.apply(policy())
 

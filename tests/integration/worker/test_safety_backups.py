@@ -5,11 +5,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from backup_operator.contract.restore import RestoreOrder
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.cli import main
+from backup_operator.worker.errors import TargetError
+from backup_operator.worker.safety import back_up_target
+from backup_operator.worker.sources.redis_restores import CONNECTION_NAME
 from backup_operator.worker.store.audit import verify_audit
 from backup_operator.worker.store.layout import open_store
-from tests.integration.worker.ordering import back_up_at, in_process, secret_file
+from backup_operator.worker.workplace import Workplace
+from tests.integration.worker.ordering import back_up_at, in_process, restore_order, secret_file
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
 
@@ -135,6 +140,18 @@ def test_a_target_that_cannot_be_backed_up_first_is_not_touched(place, server):
         assert report.fault.reason is Reason.SAFETY_BACKUP_FAILED
         assert "nothing was changed" in report.fault.message
         assert client.dbsize() == 31
+
+
+def test_a_safety_backup_that_meets_another_restore_promises_no_next_run(place, server):
+    target = {"url": place.order["redis"]["url"], "strategy": "Replace"}
+    order = RestoreOrder.model_validate(restore_order(place, redis=target, confirm="127.0.0.1/all"))
+    with server.client() as client:
+        client.client_setname(CONNECTION_NAME)
+
+        with pytest.raises(TargetError) as refused:
+            back_up_target(order, Workplace(scratch=place.directory), ())
+
+    assert refused.value.hint == "When that restore has ended, make a new RestoreRequest; see: kubectl get rr -A"
 
 
 def test_an_empty_database_needs_no_safety_backup(bench):

@@ -262,7 +262,11 @@ def test_a_policy_that_is_missing_is_waited_for():
     world.put(policy())
     world.settle()
 
-    assert (waiting["state"], waiting["message"]) == ("Waiting", "BackupPolicy app-db does not exist (yet).")
+    assert (waiting["state"], waiting["message"]) == (
+        "Waiting",
+        "BackupPolicy app-db does not exist (yet); if it is gone for good, name its claim and path in from.store of "
+        "another request.",
+    )
     assert world.status()["state"] == "Running"
 
 
@@ -409,7 +413,7 @@ def test_a_job_that_the_api_server_refuses_ends_the_request():
 
     assert world.true_conditions() == {"Failed": "ApplyRefused"}
     assert "exceeded quota: jobs" in world.status()["message"]
-    assert "nothing was touched" in world.status()["message"]
+    assert "Nothing was touched" in world.status()["message"]
 
 
 def test_a_job_of_that_name_that_is_not_ours_ends_the_request():

@@ -220,6 +220,7 @@ def test_events_are_told_once():
         ("it failed", "because", "it failed: because."),
         ("it failed. Nothing was touched", "because", "it failed. Nothing was touched. Detail: because."),
         ("it failed", "Nothing was touched.", "it failed. Nothing was touched."),
+        ("none is there; nothing was changed", "one of May", "none is there: one of May. Nothing was changed."),
         ("it failed because of it", "because of it", "it failed because of it."),
     ],
 )

@@ -95,7 +95,7 @@ WAITS = {
     "another one runs": (
         [],
         [standing("a", state=RUNNING)],
-        "RestoreRequest a restores to the server of Secret app/URL just now.",
+        "RestoreRequest a has begun, goes to the server of Secret app/URL too, and has not ended.",
     ),
     "another one runs elsewhere": ([], [standing("a", state=RUNNING, target="other/URL")], ""),
     "an older one could begin": (

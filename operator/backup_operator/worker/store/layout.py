@@ -162,8 +162,8 @@ def _absent(parent: int, place: Path, described: str) -> StoreError:
         f"{described} has no directory {place}",
         detail=f"beside it there is: {', '.join(beside) or 'nothing'}",
         hint=(
-            f"Compare with spec.storage.path of the policy (`{kubectl_beside(described)} get bp -o yaml`); the first "
-            "run makes it."
+            f"Compare with spec.storage.path of the policy (`{kubectl_beside(described)} get bp -o yaml`), whose first "
+            "run makes it; a wrong from.store.path is corrected in another RestoreRequest."
         ),
     )
 
