@@ -12,7 +12,7 @@ from backup_operator.api.meta import Metadata
 from backup_operator.api.restorerequest import RestoreRequest
 from backup_operator.api.restorestatus import RestoreRequestStatus, RestoreState, status_in
 from backup_operator.contract.report import Fault
-from backup_operator.controller.cluster import JOBS, POLICIES, RESTORES, Cluster, Key, Manifest
+from backup_operator.controller.cluster import CLAIMS, JOBS, POLICIES, RESTORES, Cluster, Key, Manifest
 from backup_operator.controller.memory import Memory
 from backup_operator.controller.observe import Children, children, jobs_seen, waits_since
 from backup_operator.controller.sight import (
@@ -60,8 +60,22 @@ class Surroundings:
     policy: BackupPolicy | None = None
     """The policy whose backups are wanted; None without one, or while it cannot be used."""
     store: str = ""
+    """Claim and path, `claim:path`."""
     never: Fault | None = None
     waits: str = ""
+
+    @property
+    def claim(self) -> str:
+        """The claim that holds the store; empty while that is not known."""
+        return self.store.partition(":")[0]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What a request's turn depends on beside the requests: the namespace's policies, and the names of its claims."""
+
+    policies: Policies
+    claims: frozenset[str]
 
 
 async def look_around(
@@ -77,7 +91,11 @@ async def look_around(
     begun = has_begun(request.status) or around.restore_job is not None
     if begun or around.never or around.waits:
         return around
-    return await _with_turn(cluster, around, request, policies)
+    claims = frozenset(one["metadata"]["name"] for one in await cluster.list(CLAIMS, namespace))
+    if around.claim not in claims:
+        since = moment(raw["metadata"]["creationTimestamp"])  # no watch tells of claims
+        return replace(around, waits=_claim_missing(around.claim, namespace), waits_since=since)
+    return await _with_turn(cluster, around, request, _Place(policies, claims))
 
 
 async def _own_jobs(cluster: Cluster, memory: Memory, raw: Manifest, now: datetime) -> Surroundings:
@@ -128,12 +146,16 @@ def _policy(raw: Manifest) -> BackupPolicy:
     return BackupPolicy(metadata=Metadata.model_validate(raw["metadata"]), spec=read_policy_spec(raw.get("spec")))
 
 
-async def _with_turn(
-    cluster: Cluster, around: Surroundings, request: RestoreRequest, policies: Policies
-) -> Surroundings:
+def _claim_missing(claim: str, namespace: str) -> str:
+    return (
+        f"Claim {claim}, which holds the store, does not exist (yet): kubectl -n {namespace} get pvc lists those there."
+    )
+
+
+async def _with_turn(cluster: Cluster, around: Surroundings, request: RestoreRequest, place: _Place) -> Surroundings:
     namespace = request.metadata.namespace
     requests = [one for one in await cluster.list(RESTORES, namespace) if not one["metadata"].get("deletionTimestamp")]
-    standings = {one.name: one for one in (_standing(raw, policies) for raw in requests)}
+    standings = {one.name: one for one in (_standing(raw, place) for raw in requests)}
     me = standings.get(request.metadata.name)
     if me is None:
         # deleted since it was read
@@ -146,7 +168,7 @@ async def _with_turn(
     return replace(around, waits=waits_for(me, standings, _busy(jobs, known)))
 
 
-def _standing(raw: Manifest, policies: Policies) -> Standing:
+def _standing(raw: Manifest, place: _Place) -> Standing:
     metadata, status = raw["metadata"], status_in(raw)
     request, verdict = judge_restore_request(raw)
     created_at, state = moment(metadata["creationTimestamp"]), _state(status)
@@ -157,7 +179,7 @@ def _standing(raw: Manifest, policies: Policies) -> Standing:
         metadata["name"],
         created_at,
         state,
-        target=_target(request, policies),
+        target=_target(request, place),
         after=request.spec.after or (),
         writes=not request.spec.dry_run,
         message=message,
@@ -172,10 +194,12 @@ def _state(status: RestoreRequestStatus) -> RestoreState | None:
     return RestoreState.RUNNING if has_begun(status) else status.state
 
 
-def _target(request: RestoreRequest, policies: Policies) -> str:
-    """The Secret that leads to the target; empty while that is not known."""
-    around = _with_policy(Surroundings(), request, policies)
-    return "" if around.never or around.waits else target_secret(request, around.policy)
+def _target(request: RestoreRequest, place: _Place) -> str:
+    """The Secret that leads to the target; empty while that is not known, and before its store is there."""
+    around = _with_policy(Surroundings(), request, place.policies)
+    if around.never or around.waits or (around.claim not in place.claims and not has_begun(request.status)):
+        return ""
+    return target_secret(request, around.policy)
 
 
 def _busy(jobs: Iterable[Manifest], requests: frozenset[str]) -> list[BusyJob]:

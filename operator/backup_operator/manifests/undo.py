@@ -10,7 +10,8 @@ from backup_operator.manifests.labels import short_name
 from backup_operator.vocabulary.choices import PostgresStrategy, RedisStrategy
 
 _NAME_LIMIT = 253
-_SUFFIX = "-undo"
+_STAMP_DIGITS = 15
+"""Of `safety_YYYYMMDD_HHMMSS`: a request that is made again gets an undo of another name."""
 _WIDTH = 1000
 """No value of a request is so long that its line would be folded."""
 
@@ -23,7 +24,8 @@ def undo_lines(request: RestoreRequest, safety_backup: str) -> tuple[str, ...]:
 def undo_manifest(request: RestoreRequest, safety_backup: str) -> dict[str, Any]:
     """A RestoreRequest of the safety backup to the same target, in place of what is there, and not backed up again."""
     metadata, spec = request.metadata, request.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
-    name = short_name(metadata.name, _NAME_LIMIT - len(_SUFFIX)) + _SUFFIX
+    suffix = f"-undo-{safety_backup[-_STAMP_DIGITS:].replace('_', '-')}"
+    name = short_name(metadata.name, _NAME_LIMIT - len(suffix)) + suffix
     kept = {field: spec[field] for field in ("job",) if field in spec}
     return {
         "apiVersion": API_VERSION,

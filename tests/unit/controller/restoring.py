@@ -7,7 +7,7 @@ from typing import Any
 
 from backup_operator.contract.report import Fault
 from backup_operator.contract.restore import CheckFound, RestoreReport, StepTaken, encode_restore
-from backup_operator.controller.cluster import EVENTS, JOBS, PODS, POLICIES, RESTORES, Key
+from backup_operator.controller.cluster import CLAIMS, EVENTS, JOBS, PODS, POLICIES, RESTORES, Key
 from backup_operator.controller.memory import Memory
 from backup_operator.controller.restores import Restores
 from backup_operator.controller.settings import Settings
@@ -20,6 +20,10 @@ NAMESPACE = "prod"
 NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
 IN_PLACE: dict[str, Any] = {"target": {"postgres": {"strategy": "InPlace", "database": "app"}}, "confirm": "app"}
 SETTINGS = Settings.from_environment({"BACKUP_IMAGE": "worker:1", "POD_NAME": "operator-1"})
+
+
+def claim(name: str = "backups") -> dict[str, Any]:
+    return {"metadata": {"namespace": NAMESPACE, "name": name}}
 
 
 def policy(name: str = "app-db", *, secret: str = "app", kind: str = "postgres") -> dict[str, Any]:
@@ -87,6 +91,7 @@ class World:
 
     def __init__(self, *objects: dict[str, Any]) -> None:
         self.cluster = FakeCluster()
+        self.cluster.put(CLAIMS, claim())
         self.now = NOW
         for one in objects:
             self.put(one)

@@ -9,10 +9,23 @@ import pytest
 import yaml
 
 from backup_operator.api.restorerequest import RestoreRequest
-from backup_operator.controller.cluster import JOBS, PODS, RESTORES, Key, Refused, Resource
+from backup_operator.controller.cluster import CLAIMS, JOBS, PODS, RESTORES, Key, Refused, Resource
 from backup_operator.manifests.labels import ORDER_ANNOTATION, Work
 from backup_operator.vocabulary.reasons import Reason
-from tests.unit.controller.restoring import IN_PLACE, NAMESPACE, NOW, World, failed, plan, policy, request, restored
+from tests.unit.controller.restoring import (
+    IN_PLACE,
+    NAMESPACE,
+    NOW,
+    World,
+    claim,
+    failed,
+    plan,
+    policy,
+    request,
+    restored,
+)
+
+APP_KEY = {"name": "app", "key": "KEY"}
 
 
 def order_of(job: dict[str, Any]) -> str:
@@ -242,7 +255,7 @@ def test_a_safety_backup_comes_with_the_one_manifest_that_brings_it_back():
     )
     undo = yaml.safe_load("\n".join(status["undo"]))
     assert status["safetyBackup"] == "safety_20261124_020000"
-    assert undo["metadata"] == {"name": "back-undo", "namespace": NAMESPACE}
+    assert undo["metadata"] == {"name": "back-undo-20261124-020000", "namespace": NAMESPACE}
     assert undo["spec"] == {
         "from": {"policyRef": {"name": "app-db"}},
         "backup": {"name": "safety_20261124_020000"},
@@ -267,6 +280,34 @@ def test_a_policy_that_is_missing_is_waited_for():
         "BackupPolicy app-db does not exist (yet); if it is gone for good, name its claim and path in from.store of "
         "another request.",
     )
+    assert world.status()["state"] == "Running"
+
+
+def test_a_claim_that_is_missing_is_waited_for_and_looked_for_again():
+    world = World(policy(), request())
+    world.cluster.remove(CLAIMS, Key(NAMESPACE, "backups"))
+    pause = world.reconcile()
+    waiting = world.status()
+    world.cluster.put(CLAIMS, claim())
+    world.settle()
+
+    assert waiting["state"] == "Waiting"
+    assert waiting["message"].startswith("Claim backups, which holds the store, does not exist (yet): kubectl -n prod ")
+    assert "startedAt" not in waiting
+    assert pause is not None
+    assert world.status()["state"] == "Running"
+
+
+def test_a_request_whose_claim_is_missing_holds_nobody_up():
+    vault = {"claimName": "vault", "path": "prod/app-db", "encryption": {"passphraseSecretRef": APP_KEY}}
+    spec: dict[str, Any] = {
+        "from": {"store": vault},
+        "target": {"postgres": {"urlSecretRef": {"name": "app", "key": "URL"}}},
+    }
+    world = World(policy(), request("lost", age=60, **spec), request())
+    world.settle("lost", "back")
+
+    assert world.status("lost")["state"] == "Waiting"
     assert world.status()["state"] == "Running"
 
 

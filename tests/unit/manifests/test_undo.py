@@ -37,7 +37,7 @@ def test_a_safety_backup_goes_back_to_where_it_came_from(
     assert manifest == {
         "apiVersion": "backup.agentsflow.ai/v1alpha1",
         "kind": "RestoreRequest",
-        "metadata": {"name": "bring-back-undo", "namespace": "prod"},
+        "metadata": {"name": "bring-back-undo-20261124-020000", "namespace": "prod"},
         "spec": {
             "from": RestoreRequestSpec.model_validate(one.spec).origin.model_dump(
                 mode="json", by_alias=True, exclude_none=True
@@ -56,4 +56,4 @@ def test_a_name_as_long_as_can_be_leaves_room_for_its_undoing():
     manifest = yaml.safe_load("\n".join(undo_lines(request("a" * 253, confirm="app"), SAFETY)))
 
     assert len(manifest["metadata"]["name"]) == 253
-    assert manifest["metadata"]["name"].endswith("-undo")
+    assert manifest["metadata"]["name"].endswith("-undo-20261124-020000")
