@@ -126,7 +126,7 @@ def test_what_a_request_waits_for_wakes_it(namespace: Namespace):
     namespace.apply(request())
     wait_for_state(namespace, "Waiting", says="BackupPolicy app-db does not exist (yet)")
 
-    namespace.apply(policy())
+    with_policy(namespace)
 
     wait_for_state(namespace, "Running")
 
