@@ -28,7 +28,7 @@ def test_an_operator_that_is_killed_makes_no_second_job(served: Namespace, opera
     operator.kill()
     operator.start()
     served.apply(request("next"))
-    wait_for_state(served, "Waiting", "next", says="RestoreRequest back has begun, goes to the server of Secret app/URL too")
+    wait_for_state(served, "Waiting", "next", says="RestoreRequest back has begun, goes to the server of Secret")
 
     (after,) = served.list("job", OF_REQUESTS)
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
