@@ -90,8 +90,7 @@ class RestoreJobSettings(Part):
     resources: Resources | None = None
     """CPU and memory of the worker; Redis needs what its keys take. Default: the policy's, else the chart's."""
     scratch_size: Quantity | None = None
-    """Size of the pod's scratch volume: a Redis backup is unpacked in it, and a PostgreSQL one in Custom format for
-    parallel jobs. Default: the chart's."""
+    """Size of the pod's scratch volume, in which a Redis backup is unpacked. Default: the chart's."""
     node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] | None = None
     """Labels of the nodes that may run it. Default: the policy's, else every node."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] | None = None

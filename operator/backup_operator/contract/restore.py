@@ -47,10 +47,8 @@ class PostgresTargetOrder(Letter):
     globals: bool = False
     """Make the backup's roles first; passwords of roles that are there are never touched."""
     jobs: int = 2
-    """Parallel jobs of pg_restore, where the strategy allows them."""
+    """Sessions that load side by side, where the strategy allows them."""
     lock_timeout_seconds: int = 60
-    scratch_bytes: int | None = None
-    """What the scratch volume may hold, whatever its file system has free; None: as much as that."""
 
 
 class RedisTargetOrder(Letter):
@@ -64,7 +62,7 @@ class RedisTargetOrder(Letter):
     key_pattern: str = ""
     """Only keys that match this glob; empty: all."""
     scratch_bytes: int | None = None
-    """As of a PostgreSQL target."""
+    """What the scratch volume may hold, whatever its file system has free; None: as much as that."""
 
 
 class CheckOrder(Letter):

@@ -122,17 +122,14 @@ def _order(
     """What the worker of this request is asked to do."""
     spec, metadata = request.spec, request.metadata
     origin, server = _origin(request, policy), _server(request, policy)
-    # a pod that writes more than the limit of an emptyDir is evicted, and nothing inside of it tells the limit
-    scratch = amount(worker.scratch_size)
-    room = None if scratch is None else int(scratch)
     identity = RequestIdentity(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid, asked_by=asked_by)
     return RestoreOrder(
         request=identity,
         store=origin.order,
         passphrases=passphrase_files(metadata.namespace, origin.encryption),
         selection=_selection(spec.backup),
-        postgres=_postgres(metadata.namespace, server, spec.target.postgres, room),
-        redis=_redis(metadata.namespace, server, spec.target.redis, room),
+        postgres=_postgres(metadata.namespace, server, spec.target.postgres),
+        redis=_redis(metadata.namespace, server, spec.target.redis, worker),
         dry_run=work is Work.PLAN,
         approved=approved,
         confirm=spec.confirm or "",
@@ -194,9 +191,7 @@ def _source(request: RestoreRequest, policy: BackupPolicy | None) -> PostgresSou
     return found
 
 
-def _postgres(
-    namespace: str, server: _Server, target: PostgresTarget | None, room: int | None
-) -> PostgresTargetOrder | None:
+def _postgres(namespace: str, server: _Server, target: PostgresTarget | None) -> PostgresTargetOrder | None:
     if target is None:
         return None
     assert isinstance(server.tls, PostgresTls)
@@ -209,21 +204,22 @@ def _postgres(
         missing_roles=target.missing_roles or MissingRoles.STOP,
         globals=bool(target.globals),
         jobs=target.jobs or _DEFAULT_JOBS,
-        scratch_bytes=room,
     )
 
 
-def _redis(namespace: str, server: _Server, target: RedisTarget | None, room: int | None) -> RedisTargetOrder | None:
+def _redis(namespace: str, server: _Server, target: RedisTarget | None, worker: WorkerPod) -> RedisTargetOrder | None:
     if target is None:
         return None
     assert isinstance(server.tls, RedisTls)
+    # a pod that writes more than the limit of an emptyDir is evicted, and nothing inside of it tells the limit
+    scratch = amount(worker.scratch_size)
     return RedisTargetOrder(
         url=secret_file(namespace, "url", server.url),
         tls=redis_tls(namespace, server.tls),
         strategy=target.strategy or RedisStrategy.FAIL_IF_NOT_EMPTY,
         existing=target.existing or ExistingKeys.KEEP,
         key_pattern=target.key_pattern or "",
-        scratch_bytes=room,
+        scratch_bytes=None if scratch is None else int(scratch),
     )
 
 

@@ -72,7 +72,7 @@ class _Surveyed:
 
 
 class PostgresTarget:
-    """A PostgreSQL server that is restored into. `scratch` is private: password file and archives are kept there."""
+    """A PostgreSQL server that is restored into. `scratch` is private: the password file is kept there."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Room `worker.targets`: what the scratch volume still takes; called by postgres_programs and redis_throwaway.
+"""Room `worker.targets`: what the scratch volume still takes; called by redis_throwaway.
 
 The limit of an emptyDir is not its file system's: a pod that writes more is evicted, and its restore with it.
 Source: https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/

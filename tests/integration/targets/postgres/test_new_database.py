@@ -144,9 +144,7 @@ def test_an_archive_needs_no_room_in_scratch(server15, everything, restorer, mon
     full = shutil.disk_usage("/")._replace(free=0)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
 
-    restorer.restore(
-        server15.url("postgres"), [source.dump(CUSTOM)], database=f"{source.database}_new", scratch_bytes=1024
-    )
+    restorer.restore(server15.url("postgres"), [source.dump(CUSTOM)], database=f"{source.database}_new")
 
     assert_equal(source, Side(server15, f"{source.database}_new"))
 
