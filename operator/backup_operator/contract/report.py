@@ -5,6 +5,7 @@ backups first, then cuts texts, then drops what each rule of retention keeps. So
 """
 
 import re
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
@@ -119,11 +120,7 @@ class Report(_Letter):
 
 def encode(report: Report) -> bytes:
     """The report as JSON of at most REPORT_LIMIT_BYTES."""
-    for candidate in _shorter_and_shorter(report):
-        letter = candidate.model_dump_json(exclude_none=True, exclude_defaults=False).encode()
-        if len(letter) <= REPORT_LIMIT_BYTES:
-            return letter
-    raise ValueError("a report without texts and backups is longer than 4096 bytes")
+    return first_that_fits(one.model_dump_json(exclude_none=True) for one in _shorter_and_shorter(report))
 
 
 def decode(letter: str | bytes) -> Report:
@@ -167,6 +164,15 @@ def _cut_retention(result: RetentionResult, limit: int) -> RetentionResult:
 def _without_rules(report: Report) -> Report:
     retention = report.retention and report.retention.model_copy(update={"left": (), "rules": ()})
     return report.model_copy(update={"retention": retention})
+
+
+def first_that_fits(letters: Iterable[str]) -> bytes:
+    """The first letter that a termination message takes whole. Raises: ValueError when none does."""
+    for letter in letters:
+        encoded = letter.encode()
+        if len(encoded) <= REPORT_LIMIT_BYTES:
+            return encoded
+    raise ValueError(f"however much is left out of the report, it is longer than {REPORT_LIMIT_BYTES} bytes")
 
 
 def cut_fault(fault: Fault, limit: int) -> Fault:

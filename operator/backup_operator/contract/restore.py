@@ -10,7 +10,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from backup_operator.contract.order import Letter, PostgresTls, RedisTls, SecretFile, StoreOrder
-from backup_operator.contract.report import REPORT_LIMIT_BYTES, Fault, cut_fault, cut_text
+from backup_operator.contract.report import Fault, cut_fault, cut_text, first_that_fits
 from backup_operator.vocabulary.choices import ExistingKeys, MissingRoles, Outcome, PostgresStrategy, RedisStrategy
 
 _TEXT_LIMITS_BYTES = (600, 240, 120, 60)
@@ -167,11 +167,8 @@ class RestoreReport(Letter):
 
 def encode_restore(report: RestoreReport) -> bytes:
     """The report as JSON of at most REPORT_LIMIT_BYTES: counts go first, then the ends of long lists, then of texts."""
-    for candidate in _shorter_and_shorter(report):
-        letter = candidate.model_dump_json(exclude_none=True, exclude_defaults=True).encode()
-        if len(letter) <= REPORT_LIMIT_BYTES:
-            return letter
-    raise ValueError("a report without lists and long texts is longer than 4096 bytes")
+    candidates = _shorter_and_shorter(report)
+    return first_that_fits(one.model_dump_json(exclude_none=True, exclude_defaults=True) for one in candidates)
 
 
 def decode_restore(letter: str | bytes) -> RestoreReport:
