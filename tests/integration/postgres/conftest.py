@@ -126,3 +126,17 @@ def workplace(tmp_path: Path, clients: Path) -> Workplace:
 def name() -> str:
     """A name for a database or role that no other test has."""
     return f"t_{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def database(server, name):
+    server.create_database(name)
+    server.execute("create table users as select 1 as id", name)
+    return name
+
+
+@pytest.fixture
+def database15(server15, name):
+    server15.create_database(name)
+    server15.execute("create table users as select 1 as id", name)
+    return name

@@ -18,6 +18,7 @@ from backup_operator.worker.store.catalog import read_catalog, read_entry
 from backup_operator.worker.store.directory import Store
 from backup_operator.worker.store.layout import open_store
 from backup_operator.worker.store.run import begin_run, sweep_dead_runs
+from tests.support.kills import KILLED, killed_at, run_in_a_child
 from tests.support.store_content import CONTENT, KEYS, NIGHT, artifact, entry, write_run
 
 FOREIGN = {
@@ -26,7 +27,6 @@ FOREIGN = {
     "backup_20231130_020000.sql.gz.gpg.partial": b"somebody's",
     "notes.txt": b"keep me",
 }
-KILLED = 137
 
 
 def opened(mount: Path, before_step: Callable[[str], None] | None = None) -> Store:
@@ -93,29 +93,6 @@ def steps_of_a_run(mount: Path) -> list[str]:
     with opened(mount, labels.append) as store:
         whole_run(store)
     return labels
-
-
-def killed_at(step: int) -> Callable[[str], None]:
-    left = iter(range(step))
-
-    def before_step(_label: str) -> None:
-        if next(left, None) is None:
-            os._exit(KILLED)
-
-    return before_step
-
-
-def run_in_a_child(work: Callable[[], None]) -> int:
-    """Do it in a child. Returns: its exit code; 1 when it raised."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def test_a_run_killed_before_any_of_its_steps_leaves_a_sound_store(make_mount):

@@ -1,35 +1,26 @@
 """Retention on real files: only what the rules let go goes, wherever it is cut, whatever clock and volume do."""
 
-import errno
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from backup_operator.contract.order import RetentionOrder
 from backup_operator.rules.retention import RetentionPlan
 from backup_operator.vocabulary.choices import SourceKind
-from backup_operator.worker.errors import Interrupted
-from backup_operator.worker.prune import Pruning, plan_pruning, prune
+from backup_operator.worker.prune import plan_pruning
 from backup_operator.worker.store.audit import verify_audit
 from backup_operator.worker.store.catalog import read_catalog
 from backup_operator.worker.store.directory import Store
 from backup_operator.worker.store.entry import EntryKeys
-from backup_operator.worker.store.layout import open_store
 from backup_operator.worker.store.run import begin_run, sweep_dead_runs
-from backup_operator.worker.workplace import Workplace
+from tests.integration.worker.pruning import DAY, NIGHT, files_of, name_of, of_runs, opened, prune_at, pruning, written
+from tests.support.kills import KILLED, run_in_a_child
 from tests.support.store_content import CONTENT, KEYS, entry, keys_of, redis_entry, write_run
 
-NIGHT = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
-DAY = timedelta(days=1)
-KILLED = 137
-LAST_TWO = RetentionOrder(keep_last=2, minimum=1)
 HOLD = """
 import sys
 from pathlib import Path
@@ -39,41 +30,6 @@ with open_store(Path(sys.argv[1]), "prod/app-db", described="claim", create=Fals
     print("held", flush=True)
     sys.stdin.read()
 """
-
-
-def opened(mount: Path, before_step: Callable[[str], None] | None = None) -> Store:
-    return open_store(mount, "prod/app-db", described="claim prod/backups", create=True, before_step=before_step)
-
-
-def pruning(retention: RetentionOrder = LAST_TWO, **changes) -> Pruning:
-    return replace(Pruning(retention, SourceKind.POSTGRES, "prod/app-db"), **changes)
-
-
-def at(now: datetime) -> Workplace:
-    return Workplace(now=lambda: now, host="pod-1")
-
-
-def prune_at(store: Store, now: datetime, retention: RetentionOrder = LAST_TWO, **changes):
-    return prune(store, KEYS, pruning(retention, **changes), at(now))
-
-
-def name_of(day: datetime) -> str:
-    return f"backup_{day:%Y%m%d_%H%M%S}"
-
-
-def files_of(*runs: str, globals_too: bool = True) -> set[str]:
-    kinds = [("backup_", ".sql.gz.gpg"), *([("globals_", ".sql.gz.gpg")] if globals_too else [])]
-    artifacts = {run.replace("backup_", prefix) + suffix for run in runs for prefix, suffix in kinds}
-    return artifacts | {f"{run}.json" for run in runs}
-
-
-def of_runs(store: Store) -> set[str]:
-    return {name for name in store.names() if name not in {"audit.jsonl", ".lock"}}
-
-
-def written(store: Store, days: int, **changes) -> list[str]:
-    """Good runs of so many nights up to NIGHT, oldest first."""
-    return [write_run(store, NIGHT - number * DAY, **changes) for number in reversed(range(days))]
 
 
 # what it does and tells
@@ -291,121 +247,8 @@ def begin_run_and_die(store: Store) -> set[str]:
         writer.create_partial(entry().artifacts[0].kind, entry().artifacts[0].compression).write(b"half")
         os._exit(KILLED)
 
-    assert in_a_child(work) == KILLED
+    assert run_in_a_child(work) == KILLED
     return of_runs(store) - before
-
-
-def in_a_child(work: Callable[[], None]) -> int:
-    """Do it in a child. Returns: its exit code; 1 when it raised."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-# cut anywhere
-
-
-def killed_at(step: int) -> Callable[[str], None]:
-    left = iter(range(step))
-
-    def before_step(_label: str) -> None:
-        if next(left, None) is None:
-            os._exit(KILLED)
-
-    return before_step
-
-
-def filled(mount: Path) -> list[str]:
-    mount.mkdir()
-    with opened(mount) as store:
-        return written(store, 4, with_globals=True)
-
-
-def assert_whole(store: Store, runs: list[str]) -> None:
-    """No entry without its artifacts, and none lost that should stay."""
-    reading = read_catalog(store, KEYS)
-    assert reading.damaged == ()
-    assert reading.unreadable == ()
-    assert {run.name for run in reading.entries} >= set(runs[2:])
-    assert verify_audit(store).faults == ()
-
-
-def test_killed_at_every_step_no_entry_is_without_its_artifacts_and_the_next_run_finishes_the_job(tmp_path):
-    filled(tmp_path / "whole")
-    steps: list[str] = []
-    with opened(tmp_path / "whole", steps.append) as store:
-        prune_at(store, NIGHT)
-    assert len(steps) >= 18
-
-    for step, label in enumerate(steps):
-        mount = tmp_path / str(step)
-        runs = filled(mount)
-
-        def work(mount: Path = mount, step: int = step) -> None:
-            with opened(mount, killed_at(step)) as store:
-                prune_at(store, NIGHT)
-
-        assert in_a_child(work) == KILLED, label
-        with opened(mount) as store:
-            assert_whole(store, runs)
-            finished = prune_at(store, NIGHT)
-            assert finished.stopped == "", label
-            assert of_runs(store) == files_of(*runs[2:]), label
-            assert_whole(store, runs)
-            told = {line["run"] for line in verify_audit(store).events}
-            assert told == set(runs[:2]), label
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS], ids=["full", "broken", "read-only"])
-def test_a_volume_that_fails_at_any_step_ends_it_in_words_and_the_next_run_finishes_the_job(tmp_path, number):
-    filled(tmp_path / "whole")
-    steps: list[str] = []
-    with opened(tmp_path / "whole", steps.append) as store:
-        prune_at(store, NIGHT)
-
-    for step, label in enumerate(steps):
-        runs = filled(tmp_path / str(step))
-        count = iter(range(10_000))
-
-        def before_step(_label: str, count=count, step: int = step) -> None:
-            if next(count) >= step:
-                raise OSError(number, os.strerror(number))
-
-        with opened(tmp_path / str(step), before_step) as store:
-            cut = prune_at(store, NIGHT)
-        assert "claim prod/backups" in cut.stopped, label
-        with opened(tmp_path / str(step)) as store:
-            assert_whole(store, runs)
-            assert prune_at(store, NIGHT).stopped == ""
-            assert of_runs(store) == files_of(*runs[2:]), label
-
-
-def test_a_stop_from_outside_at_any_step_ends_it_and_the_next_run_finishes_the_job(tmp_path):
-    filled(tmp_path / "whole")
-    steps: list[str] = []
-    with opened(tmp_path / "whole", steps.append) as store:
-        prune_at(store, NIGHT)
-
-    for step, label in enumerate(steps):
-        runs = filled(tmp_path / str(step))
-        count = iter(range(10_000))
-
-        def before_step(_label: str, count=count, step: int = step) -> None:
-            if next(count) == step:
-                raise Interrupted("the run was stopped before it ended")
-
-        with opened(tmp_path / str(step), before_step) as store:
-            cut = prune_at(store, NIGHT)
-            assert cut.stopped == "the run was stopped before it ended", label
-            assert_whole(store, runs)
-            assert prune_at(store, NIGHT).stopped == ""
-            assert of_runs(store) == files_of(*runs[2:]), label
 
 
 def test_an_unknown_time_zone_deletes_nothing_and_says_so(tmp_path):
