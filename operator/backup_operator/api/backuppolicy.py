@@ -217,19 +217,89 @@ class StorageStatus(StatusPart):
     """Use of the volume in percent, rounded up."""
     store_bytes: int
     """Used by this policy's store."""
+    full_at: Time | None = None
+    """When the volume will be full if runs go on at their pace and grow as they did; absent when not within sight."""
+
+
+class NextToGo(StatusPart):
+    """The backup that retention deletes next."""
+
+    name: str
+    """Its run."""
+    at: Time
+    """The start of the run after which it goes, at the present pace."""
+
+
+class RetentionPreview(StatusPart):
+    """What retention would delete by the present rules; nothing of it is deleted yet."""
+
+    at: Time
+    """When that was found."""
+    count: int
+    """How many backups would go."""
+    bytes: int
+    """Stored bytes that this would free."""
+    names: tuple[str, ...] = ()
+    """The first of them, oldest first."""
 
 
 class RetentionStatus(StatusPart):
-    """What retention did."""
+    """What retention did, and what it will do."""
 
     rules: tuple[str, ...] = ()
     """What is kept and why, one line per rule."""
+    kept: int | None = None
+    """Backups that stay by the rules."""
+    held_back: int | None = None
+    """Those of them that only spec.retention.minimum keeps."""
+    blocked: int | None = None
+    """Backups that would go and are kept while the newest one is implausible."""
     deleted: int | None = None
     """Backups that went after the newest good run."""
+    deleted_names: tuple[str, ...] | None = None
+    """The first of them, oldest first."""
     freed_bytes: int | None = None
     """Bytes that this freed."""
     applied_at: Time | None = None
-    """When retention last ran."""
+    """When retention last ran; absent while it never did."""
+    stopped: str | None = None
+    """Why it could not be done to its end; the next good run goes on."""
+    left: tuple[str, ...] | None = None
+    """Backups that should have gone and are still there, each with why."""
+    next_to_go: NextToGo | None = None
+    """The backup that goes next; absent when none does within sight."""
+    preview: RetentionPreview | None = None
+    """What a dry run would delete: with spec.retention.dryRun, and after a change of the rules until the next run."""
+    rules_digest: str | None = None
+    """Which rules this is about; read by the operator."""
+
+
+class ComparisonStatus(StatusPart):
+    """How the newest backup looks beside those before it."""
+
+    run: str
+    """The newest backup."""
+    compared_with: int
+    """How many earlier ones it was compared with."""
+    reason: Annotated[Reason, WithJsonSchema({"type": "string"})] | None = None
+    """What is not in line, in one word; absent when it is in line."""
+    since_run: str | None = None
+    """The first of the backups in a row that are not in line."""
+    message: str | None = None
+    """What was found and what was expected."""
+    accepted: bool | None = None
+    """True: a person has accepted it."""
+
+
+class OtherFiles(StatusPart):
+    """Files in the store that are no backups of this policy; they are never deleted."""
+
+    old_scripts: int = 0
+    """Files of the scripts that came before; a RestoreRequest can name them."""
+    foreign: int = 0
+    """Files that nobody of us wrote."""
+    names: tuple[str, ...] = ()
+    """The first of them."""
 
 
 class DrillStatus(StatusPart):
@@ -271,7 +341,11 @@ class BackupPolicyStatus(StatusPart):
     storage: StorageStatus | None = None
     """Use of the volume."""
     retention: RetentionStatus | None = None
-    """What retention did."""
+    """What retention did, and what it will do."""
+    comparison: ComparisonStatus | None = None
+    """How the newest backup looks beside those before it."""
+    other_files: OtherFiles | None = None
+    """Files in the store that are no backups of this policy."""
     last_drill: DrillStatus | None = None
     """The newest drill."""
     source: str | None = None

@@ -1,14 +1,17 @@
 """Room `api`: where backups lie and how they are kept, packed and locked; shared by both resources."""
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
 from pydantic import Field, StrictInt
 
-from backup_operator.api.meta import Count, Duration, GivenPath, ObjectName, Quantity, SecretKeyRef, StorePath
+from backup_operator.api.meta import Bool, Count, Duration, GivenPath, ObjectName, Quantity, SecretKeyRef, StorePath
 from backup_operator.api.parts import Part, Rule, exactly_one_of
 from backup_operator.vocabulary.choices import Compression
 
+DEFAULT_MAX_AGE = timedelta(days=30)
+DEFAULT_MINIMUM = 3
 LEVELS = {Compression.GZIP: range(1, 10), Compression.ZSTD: range(1, 20), Compression.NONE: range(0)}
 _DEFAULT_LEVEL = {Compression.GZIP: 2, Compression.ZSTD: 3, Compression.NONE: 0}
 
@@ -81,7 +84,7 @@ class Retention(Part):
     """Which backups are kept: those that any of these rules keeps; the others go after a verified run."""
 
     max_age: Duration | None = None
-    """Keep backups younger than this. Default: 30d."""
+    """Keep backups younger than this. Default: 30d where no other rule is stated."""
     keep_last: Count | None = None
     """Keep this many of the newest. Default: 0."""
     keep_daily: Count | None = None
@@ -94,6 +97,14 @@ class Retention(Part):
     """Keep the newest of each of this many years. Default: 0."""
     minimum: Annotated[StrictInt, Field(ge=1, le=10_000)] | None = None
     """Never keep fewer verified backups than this, however old they are. Default: 3."""
+    dry_run: Bool = False
+    """True: status.retention says what would be deleted, and nothing is. Default: false."""
+
+    @property
+    def effective_max_age(self) -> timedelta | None:
+        """The stated age; 30 days where no rule is stated at all; None where other rules alone decide."""
+        stated = (self.keep_last, self.keep_daily, self.keep_weekly, self.keep_monthly, self.keep_yearly)
+        return self.max_age if self.max_age is not None or any(stated) else DEFAULT_MAX_AGE
 
 
 class Store(Part):

@@ -114,6 +114,10 @@ class RetentionOrder(Letter):
     """So many of the newest verified runs stay, whatever the rules say."""
     time_zone: str = "Etc/UTC"
     """IANA name, of the days, weeks, months and years."""
+    dry_run: bool = False
+    """True: say what would go, and delete nothing."""
+    digest: str = ""
+    """Of the rules, as the operator counts it; comes back in the result, so that it knows which rules that is about."""
 
 
 class BackupOrder(Letter):
@@ -131,6 +135,10 @@ class BackupOrder(Letter):
     store: StoreOrder
     retention: RetentionOrder | None = None
     """Applied after a verified success; None: nothing is deleted."""
+    accepted_run: str = ""
+    """The run from which on a person has accepted what the data looks like; those before it are compared no longer."""
+    heartbeat: SecretFile | None = None
+    """A URL that is asked after a verified success; None: none is."""
     deadline: timedelta
     store_lock_timeout: timedelta = timedelta(minutes=5)
     progress_interval: timedelta = timedelta(seconds=10)
@@ -156,5 +164,9 @@ class InventoryOrder(Letter):
     passphrase: SecretFile
     previous_passphrases: tuple[SecretFile, ...] = ()
     """Those of before a rotation, tried where the current one does not fit."""
+    retention: RetentionOrder | None = None
+    """What the next good run will do by these rules is said; nothing is deleted."""
+    accepted_run: str = ""
+    """As in BackupOrder."""
     store: StoreOrder
     deadline: timedelta = timedelta(minutes=10)

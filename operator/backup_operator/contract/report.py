@@ -44,6 +44,8 @@ class StorageUse(_Letter):
     used_bytes: int
     capacity_bytes: int
     store_bytes: int
+    full_at: AwareDatetime | None = None
+    """When the volume is full if runs go on at their pace and grow as they did; None: not within sight."""
 
     @property
     def used_percent(self) -> int:
@@ -68,6 +70,12 @@ class Catalog(_Letter):
     locked: int | None = None
     """Backups beside them that another passphrase was used for; None for none."""
     oldest_at: AwareDatetime | None = None
+    old_files: int | None = None
+    """Files of the old scripts; they are no backups of the catalog, and never deleted. None for none."""
+    foreign_files: int | None = None
+    """Files that nobody of us wrote; never deleted. None for none."""
+    other_names: tuple[str, ...] = ()
+    """The first few of both."""
     backups: tuple[BackupLine, ...] = ()
 
 
@@ -98,6 +106,33 @@ class RetentionResult(_Letter):
     """What each rule keeps and lets go next, one line each."""
     stopped: str = ""
     """Why it could not be done to its end; empty when it could. The next good run goes on."""
+    dry_run: bool = False
+    """True: nothing was deleted, by order or because an inventory deletes nothing; `going` would."""
+    going: tuple[str, ...] = ()
+    """Of a dry run: the runs that would go, oldest first; a letter that grows too long names the first few."""
+    going_count: int = 0
+    going_bytes: int = 0
+    blocked: int = 0
+    """Runs that would go by the rules and stay because the newest backup is implausible: RetentionBlocked."""
+    rules_digest: str = ""
+    """That of the order."""
+
+
+class Comparison(_Letter):
+    """How the newest backup looks beside those before it."""
+
+    run: str
+    """The newest backup."""
+    compared_with: int
+    """How many earlier ones it was compared with; 0: there was nothing to compare."""
+    reason: Reason | None = None
+    """SizeCollapsed, RowsCollapsed, KeysCollapsed or TableVanished; None: it is in line."""
+    since_run: str = ""
+    """The first of the runs in a row, up to the newest, that are not in line; empty when it is."""
+    message: str = ""
+    """What was found and what was expected, in one sentence; empty when it is in line."""
+    accepted: bool = False
+    """True: it is not in line with what was before `accepted_run`, and that was accepted."""
 
 
 class Report(_Letter):
@@ -116,6 +151,8 @@ class Report(_Letter):
     catalog: Catalog | None = None
     retention: RetentionResult | None = None
     """Set when the order asked for retention and the run was good."""
+    comparison: Comparison | None = None
+    """Set when there is a backup to speak of."""
 
 
 def encode(report: Report) -> bytes:
@@ -147,13 +184,19 @@ def _with_texts_cut(report: Report, limit: int) -> Report:
     fault = report.fault and cut_fault(report.fault, limit)
     warnings = tuple(cut_text(warning, limit) for warning in report.warnings[:3])
     retention = report.retention and _cut_retention(report.retention, limit)
-    return report.model_copy(update={"fault": fault, "warnings": warnings, "retention": retention})
+    comparison = report.comparison and report.comparison.model_copy(
+        update={"message": cut_text(report.comparison.message, limit)}
+    )
+    return report.model_copy(
+        update={"fault": fault, "warnings": warnings, "retention": retention, "comparison": comparison}
+    )
 
 
 def _cut_retention(result: RetentionResult, limit: int) -> RetentionResult:
     return result.model_copy(
         update={
             "deleted": result.deleted[:LISTED_DELETIONS],
+            "going": result.going[:LISTED_DELETIONS],
             "left": tuple(cut_text(text, _SHORT_TEXT_LIMIT) for text in result.left[:3]),
             "rules": tuple(cut_text(line, _SHORT_TEXT_LIMIT) for line in result.rules[:_MOST_RULES]),
             "stopped": cut_text(result.stopped, limit),

@@ -11,6 +11,9 @@ class ConditionType(StrEnum):
     SCHEDULED = "Scheduled"
     LAST_RUN_SUCCEEDED = "LastRunSucceeded"
     FRESH = "Fresh"
+    RETAINED = "Retained"
+    STORAGE_AVAILABLE = "StorageAvailable"
+    PLAUSIBLE = "Plausible"
 
 
 class RestoreConditionType(StrEnum):

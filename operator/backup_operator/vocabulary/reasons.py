@@ -21,6 +21,21 @@ class Reason(StrEnum):
     OBJECTIVE_EXCEEDED = "ObjectiveExceeded"
     RUN_STUCK = "RunStuck"
     READY = "Ready"
+    # Retained, StorageAvailable, Plausible
+    APPLIED = "Applied"
+    DRY_RUN = "DryRun"
+    FLOOR_REACHED = "FloorReached"
+    NOT_YET_APPLIED = "NotYetApplied"
+    RETENTION_BLOCKED = "RetentionBlocked"
+    BELOW_LIMIT = "BelowLimit"
+    USAGE_ABOVE_LIMIT = "UsageAboveLimit"
+    IN_LINE = "InLine"
+    NOTHING_TO_COMPARE = "NothingToCompare"
+    CHANGE_ACCEPTED = "ChangeAccepted"
+    SIZE_COLLAPSED = "SizeCollapsed"
+    ROWS_COLLAPSED = "RowsCollapsed"
+    KEYS_COLLAPSED = "KeysCollapsed"
+    TABLE_VANISHED = "TableVanished"
     # a run that failed: reaching and reading the source
     AUTHENTICATION_FAILED = "AuthenticationFailed"
     CONNECTION_REFUSED = "ConnectionRefused"
@@ -51,6 +66,7 @@ class Reason(StrEnum):
     KEY_INVALID = "KeyInvalid"
     STORE_BUSY = "StoreBusy"
     STORAGE_FULL = "StorageFull"
+    QUOTA_EXCEEDED = "QuotaExceeded"
     STORE_PERMISSION = "StorePermission"
     STORE_MISSING = "StoreMissing"
     STORAGE_FAILED = "StorageFailed"
@@ -107,6 +123,20 @@ MEANING: dict[Reason, str] = {
     Reason.OBJECTIVE_EXCEEDED: "The newest verified backup is older than `objectives.rpo`.",
     Reason.RUN_STUCK: "A run has been going for longer than `objectives.rpo` and no fresh backup is left.",
     Reason.READY: "Every condition that applies is true.",
+    Reason.APPLIED: "Retention ran after the newest good run.",
+    Reason.DRY_RUN: "`spec.retention.dryRun` is true: nothing is deleted, and the message says what would go.",
+    Reason.FLOOR_REACHED: "Retention ran; `retention.minimum` alone keeps some of the backups that are left.",
+    Reason.NOT_YET_APPLIED: "Retention has not run to its end since the newest good run; the message says why.",
+    Reason.RETENTION_BLOCKED: "Backups that should go are kept while the newest one is implausible.",
+    Reason.BELOW_LIMIT: "The volume is used below `storage.usageLimitPercent`, and could be written.",
+    Reason.USAGE_ABOVE_LIMIT: "The volume is used above `storage.usageLimitPercent`.",
+    Reason.IN_LINE: "Size, rows and keys of the newest backup are in line with those of the backups before it.",
+    Reason.NOTHING_TO_COMPARE: "There is no earlier backup to compare the newest one with.",
+    Reason.CHANGE_ACCEPTED: "The newest backup is not in line with those before it, and a person has accepted that.",
+    Reason.SIZE_COLLAPSED: "The newest backup is far smaller than those before it.",
+    Reason.ROWS_COLLAPSED: "The newest backup holds far fewer rows than those before it.",
+    Reason.KEYS_COLLAPSED: "The newest backup holds far fewer keys than those before it.",
+    Reason.TABLE_VANISHED: "A table that the backups before held is not in the newest one.",
     Reason.AUTHENTICATION_FAILED: "The server refused the user name or the password.",
     Reason.CONNECTION_REFUSED: "Nothing listens on that host and port, or a firewall refuses.",
     Reason.CONNECTION_LOST: "The server closed the connection in the middle of the work.",
@@ -134,7 +164,8 @@ MEANING: dict[Reason, str] = {
     Reason.SECRET_MISSING: "A Secret or a key in it is missing.",
     Reason.KEY_INVALID: "The passphrase is empty, shorter than 12 characters, or does not open a stored file.",
     Reason.STORE_BUSY: "Another run of this store is writing; one writer at a time.",
-    Reason.STORAGE_FULL: "The volume has no room (or the quota is used up).",
+    Reason.STORAGE_FULL: "The volume has no room.",
+    Reason.QUOTA_EXCEEDED: "The volume has room, and the quota on it is used up.",
     Reason.STORE_PERMISSION: "The store's directory belongs to someone else or its mode forbids writing.",
     Reason.STORE_MISSING: "The claim holds no directory at the store's path: no run has made it yet, or it is another.",
     Reason.STORAGE_FAILED: "The volume answered with an error (input/output error, lost server, no file locks).",

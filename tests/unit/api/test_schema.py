@@ -82,6 +82,7 @@ def test_no_field_of_a_later_release_has_a_default(definition: dict[str, Any]):
             ".spec.job.resources": {},
             ".spec.job.backoffLimit": 2,
             ".spec.retention": {},
+            ".spec.retention.dryRun": False,
             ".spec.storage.claimTemplate.accessModes": ["ReadWriteOnce"],
         }
         if definition["spec"]["names"]["kind"] == "BackupPolicy"
