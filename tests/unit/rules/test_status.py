@@ -12,7 +12,7 @@ from backup_operator.rules.occurrences import happenings
 from backup_operator.rules.runs import Attempt, JobSeen, JobState
 from backup_operator.rules.status import Sight, catalog_is_known, next_status, report_was_lost, vanished_job, wake_up_at
 from backup_operator.vocabulary.choices import Outcome
-from backup_operator.vocabulary.conditions import ConditionStatus, ConditionType
+from backup_operator.vocabulary.conditions import ConditionStatus
 from backup_operator.vocabulary.reasons import Reason
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
