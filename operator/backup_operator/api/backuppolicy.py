@@ -18,6 +18,7 @@ from backup_operator.api.meta import (
     SecretKeyRef,
     Time,
 )
+from backup_operator.api.notified import NotifiedStatus
 from backup_operator.api.parts import Format, Part, Rule, StatusPart
 from backup_operator.api.source import Source
 from backup_operator.api.storage import CompressionSettings, Encryption, Retention, Storage
@@ -348,6 +349,8 @@ class BackupPolicyStatus(StatusPart):
     """Files in the store that are no backups of this policy."""
     last_drill: DrillStatus | None = None
     """The newest drill."""
+    notified: NotifiedStatus | None = None
+    """What notifications have told, and what they still owe; absent while that is nothing."""
     source: str | None = None
     """The source in words, for example PostgreSQL 17.2 app."""
     size: str | None = None

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from backup_operator.api.meta import CONDITION_LIST, Condition, Time
+from backup_operator.api.notified import NotifiedStatus
 from backup_operator.api.parts import StatusPart
 
 
@@ -84,6 +85,8 @@ class RestoreRequestStatus(StatusPart):
     """How it ended and in what state the target is, in a sentence."""
     hint: str | None = None
     """What to type next."""
+    notified: NotifiedStatus | None = None
+    """What notifications still owe; absent while that is nothing."""
     source: str | None = None
     """Whose backup it is, in words."""
     backup: str | None = None
