@@ -4,7 +4,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from backup_operator.contract.report import BackupLine, Catalog, Fault, Report, RetentionResult, StorageUse
+from backup_operator.contract.report import (
+    BackupLine,
+    Catalog,
+    Comparison,
+    Fault,
+    Report,
+    RetentionResult,
+    StorageUse,
+)
 from backup_operator.vocabulary.choices import Outcome
 from backup_operator.worker.errors import WorkerError
 from backup_operator.worker.store.catalog import CatalogReading, read_catalog
@@ -26,6 +34,7 @@ class Account:
     storage: StorageUse | None = None
     catalog: Catalog | None = None
     retention: RetentionResult | None = None
+    comparison: Comparison | None = None
 
     def survey(self, store: Store, keys: EntryKeys) -> CatalogReading:
         """Look at the store as it is now. Raises: StoreError."""
@@ -55,4 +64,5 @@ class Account:
             storage=self.storage,
             catalog=self.catalog,
             retention=self.retention,
+            comparison=self.comparison,
         )

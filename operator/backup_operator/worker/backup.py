@@ -243,11 +243,12 @@ def _record(run: _Run, entry: Entry) -> None:
 
 def _apply_retention(run: _Run, retention: RetentionOrder) -> None:
     """After a verified success alone; a failure here is told, and does not undo the backup."""
-    pruning = pruning_after(run.account.run, run.order.policy, run.order.source_kind, retention)
+    account, policy = run.account, run.order.policy
+    pruning = pruning_after(account.run, policy, run.order.source_kind, retention, account.comparison)
     result = prune(run.store, run.keys.entries, pruning, run.workplace)
-    run.account.retention = result
+    account.retention = result
     if result.stopped:
-        run.account.warnings.append(f"the backup is good, but retention was not applied to its end: {result.stopped}")
+        account.warnings.append(f"the backup is good, but retention was not applied to its end: {result.stopped}")
 
 
 def _audit_line(run: _Run, outcome: Outcome, reason: str = "") -> dict[str, str]:

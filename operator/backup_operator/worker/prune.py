@@ -5,22 +5,24 @@
 All of it happens under the store's lock. Only runs with an authentic entry, all their files and the policy's kind are
 looked at: what is damaged, locked by a passphrase that is not at hand, foreign or of the old scripts is never deleted,
 and safety backups are a store of their own. Files of dead runs are the sweep's.
+
+While the newest backup is not in line with those before it, and nobody has accepted that, none of those before goes.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from backup_operator.contract.order import PolicyIdentity, RetentionOrder
-from backup_operator.contract.report import Departure, RetentionResult
+from backup_operator.contract.report import Comparison, Departure, RetentionResult
 from backup_operator.rules.retention import RetentionPlan, RetentionRules, StoredRun, plan_retention
 from backup_operator.rules.retention_outlook import Outlook
 from backup_operator.vocabulary.choices import SourceKind
 from backup_operator.worker.errors import OrderInvalid, WorkerError
 from backup_operator.worker.log import fields
-from backup_operator.worker.store.catalog import read_catalog
+from backup_operator.worker.store.catalog import ListedRun, read_catalog
 from backup_operator.worker.store.deletion import Deletion, delete_run, finish_deletions
 from backup_operator.worker.store.directory import Store
 from backup_operator.worker.store.entry import EntryKeys
@@ -40,31 +42,71 @@ class Pruning:
     """The policy or the person, for the audit trail."""
     held: Mapping[str, str] = field(default_factory=dict)
     """Runs that stay whatever the rules say, each with the reason."""
+    comparison: Comparison | None = None
+    """How the newest backup looks beside those before it; None: nobody has looked."""
 
 
-def pruning_after(run: str, policy: PolicyIdentity, kind: SourceKind, retention: RetentionOrder) -> Pruning:
+@dataclass(frozen=True)
+class Planned:
+    """The verdicts, and what the store's entries add to them."""
+
+    plan: RetentionPlan
+    blocked: frozenset[str] = frozenset()
+    """Runs that the rules let go and that stay because the newest backup is implausible."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Stored bytes by run."""
+
+
+def pruning_after(
+    run: str,
+    policy: PolicyIdentity,
+    kind: SourceKind,
+    retention: RetentionOrder,
+    comparison: Comparison | None = None,
+) -> Pruning:
     """What follows a good run, which itself is never deleted by it."""
     held = {run: "it has just been made"}
-    return Pruning(retention, kind, f"{policy.namespace}/{policy.name}", held)
+    return Pruning(retention, kind, f"{policy.namespace}/{policy.name}", held, comparison)
 
 
-def plan_pruning(store: Store, keys: EntryKeys, pruning: Pruning, now: datetime) -> RetentionPlan:
+def plan_pruning(store: Store, keys: EntryKeys, pruning: Pruning, now: datetime) -> Planned:
     """A verdict on each backup of the store; changes nothing. Raises: StoreError, OrderInvalid."""
-    listed = (run for run in read_catalog(store, keys).entries if run.kind is pruning.kind)
-    runs = [StoredRun(run.name, run.started_at, run.verified) for run in listed]
-    return plan_retention(runs, rules_of(pruning.retention), now, pruning.held)
+    return plan_for(read_catalog(store, keys).entries, pruning, now)
+
+
+def plan_for(listed: Sequence[ListedRun], pruning: Pruning, now: datetime) -> Planned:
+    """The same for backups that are known. Raises: OrderInvalid."""
+    sizes = {run.name: run.size_bytes for run in listed if run.kind is pruning.kind}
+    runs = [StoredRun(run.name, run.started_at, run.verified) for run in listed if run.kind is pruning.kind]
+    rules = rules_of(pruning.retention)
+    plan = plan_retention(runs, rules, now, pruning.held)
+    blocked = _blocked(plan, pruning.comparison)
+    if blocked:
+        plan = plan_retention(runs, rules, now, {**pruning.held, **blocked})
+    return Planned(plan, frozenset(blocked), sizes)
+
+
+def _blocked(plan: RetentionPlan, comparison: Comparison | None) -> dict[str, str]:
+    """The runs that would go although the newest backup makes one doubt it, each with the reason."""
+    if comparison is None or comparison.reason is None or comparison.accepted:
+        return {}
+    why = f"{comparison.reason} since {comparison.since_run} is not accepted"
+    # of one kind, names sort as the runs began
+    return {verdict.run.name: why for verdict in plan.going if verdict.run.name < comparison.since_run}
 
 
 def prune(store: Store, keys: EntryKeys, pruning: Pruning, workplace: Workplace) -> RetentionResult:
     """Delete what the rules let go. A failure ends it and is told in the result; the next good run goes on.
 
     Needs the store's lock. A deadline or SIGTERM ends it too: the backup is good, and nothing is half gone.
+    A dry run says what would go, and does not even finish deletions that were cut.
     """
-    done = _Done(workplace.now())
+    done = _Done(pruning.retention, workplace.now())
     try:
-        done.deletions += finish_deletions(store, _event(pruning, workplace, "its deletion had been cut"))
-        done.plan = plan_pruning(store, keys, pruning, done.at)
-        for verdict in done.plan.going:
+        if not done.dry_run:
+            done.deletions += finish_deletions(store, _event(pruning, workplace, "its deletion had been cut"))
+        done.planned = plan_pruning(store, keys, pruning, done.at)
+        for verdict in () if done.dry_run else done.planned.plan.going:
             done.deletions.append(delete_run(store, verdict.run.name, _event(pruning, workplace, verdict.why)))
     except WorkerError as error:
         done.stopped = f"{error.message}: {error.detail}" if error.detail else error.message
@@ -74,34 +116,64 @@ def prune(store: Store, keys: EntryKeys, pruning: Pruning, workplace: Workplace)
     return _result(done)
 
 
+def preview(listed: Sequence[ListedRun], pruning: Pruning, now: datetime) -> RetentionResult:
+    """What pruning these backups now would do; nothing is deleted."""
+    done = _Done(pruning.retention.model_copy(update={"dry_run": True}), now)
+    try:
+        done.planned = plan_for(listed, pruning, now)
+    except OrderInvalid as error:
+        done.stopped = error.message
+    return _result(done)
+
+
 @dataclass
 class _Done:
     """What has been done by now."""
 
+    retention: RetentionOrder
     at: datetime
     deletions: list[Deletion] = field(default_factory=list)
-    plan: RetentionPlan | None = None
+    planned: Planned | None = None
     stopped: str = ""
+
+    @property
+    def dry_run(self) -> bool:
+        return self.retention.dry_run
 
 
 def _result(done: _Done) -> RetentionResult:
-    plan = done.plan
     gone = [deletion for deletion in done.deletions if not deletion.kept_because]
     left = [f"{deletion.run}: {deletion.kept_because}" for deletion in done.deletions if deletion.kept_because]
-    outlook = Outlook(plan) if plan else None
-    departure = outlook.next_to_go() if outlook else None
-    return RetentionResult(
+    result = RetentionResult(
         applied_at=done.at,
-        kept=len(plan.kept) if plan else 0,
-        held_back=len(plan.held_back_by_the_floor) if plan else 0,
+        kept=0,
         deleted=tuple(deletion.run for deletion in gone),
         deleted_count=len(gone),
         freed_bytes=sum(deletion.freed_bytes for deletion in gone),
         left=tuple(left[:_NAMED_AS_LEFT]),
-        next_to_go=departure and Departure(run=departure.run, at=departure.at),
-        rules=outlook.lines() if outlook else (),
         stopped=done.stopped,
+        dry_run=done.dry_run,
+        rules_digest=done.retention.digest,
     )
+    return result.model_copy(update=_foretold(done.planned, dry_run=done.dry_run)) if done.planned else result
+
+
+def _foretold(planned: Planned, *, dry_run: bool) -> dict[str, object]:
+    """What a plan adds to a result."""
+    plan = planned.plan
+    outlook = Outlook(plan)
+    departure = outlook.next_to_go()
+    going = tuple(verdict.run.name for verdict in plan.going) if dry_run else ()
+    return {
+        "kept": len(plan.kept),
+        "held_back": len(plan.held_back_by_the_floor),
+        "next_to_go": departure and Departure(run=departure.run, at=departure.at),
+        "rules": outlook.lines(),
+        "going": going,
+        "going_count": len(going),
+        "going_bytes": sum(planned.sizes[run] for run in going),
+        "blocked": len(planned.blocked),
+    }
 
 
 def rules_of(retention: RetentionOrder) -> RetentionRules:

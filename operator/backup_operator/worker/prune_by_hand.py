@@ -10,7 +10,7 @@ the way to see what a changed rule would do before a policy gets it. It has the 
 import argparse
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -22,7 +22,7 @@ from backup_operator.rules.retention_outlook import Outlook
 from backup_operator.vocabulary.choices import SourceKind
 from backup_operator.worker.keys import Keys
 from backup_operator.worker.log import say
-from backup_operator.worker.prune import Pruning, plan_pruning, prune
+from backup_operator.worker.prune import Pruning, plan_for, prune
 from backup_operator.worker.store.catalog import CatalogReading, read_catalog
 from backup_operator.worker.store.directory import Store
 from backup_operator.worker.store.layout import require_writable
@@ -49,7 +49,7 @@ class _Sheet:
     """The plan for the backups of one kind of source, and what came of it."""
 
     plan: RetentionPlan
-    sizes: dict[str, int]
+    sizes: Mapping[str, int]
     result: RetentionResult | None
 
     def size_of(self, verdicts: Sequence[Verdict]) -> int:
@@ -104,9 +104,9 @@ def _sheet(
     reading: CatalogReading,
 ) -> _Sheet:
     pruning = Pruning(_rules(arguments), kind, f"by hand: {person_at_the_keyboard()}")
-    plan = plan_pruning(store, keys.entries, pruning, workplace.now())
+    planned = plan_for(reading.entries, pruning, workplace.now())
     result = prune(store, keys.entries, pruning, workplace) if arguments.delete else None
-    return _Sheet(plan, {run.name: run.size_bytes for run in reading.entries}, result)
+    return _Sheet(planned.plan, planned.sizes, result)
 
 
 def _rules(arguments: argparse.Namespace) -> RetentionOrder:

@@ -52,6 +52,12 @@ def test_what_the_rules_let_go_is_gone_and_told_in_report_and_trail(tmp_path):
         "freed_bytes": 4 * len(CONTENT),
         "left": (),
         "stopped": "",
+        "dry_run": False,
+        "going": (),
+        "going_count": 0,
+        "going_bytes": 0,
+        "blocked": 0,
+        "rules_digest": "",
     }
     assert result.rules == (
         f"last 2: kept 2, next to go {runs[2]} on 2026-11-24",
@@ -70,7 +76,7 @@ def test_a_plan_changes_nothing(tmp_path):
         written(store, 4)
         before = contents(store)
 
-        plan = plan_pruning(store, KEYS, pruning(), NIGHT)
+        plan = plan_pruning(store, KEYS, pruning(), NIGHT).plan
 
         assert len(plan.going) == 2
         assert contents(store) == before
@@ -342,7 +348,7 @@ def test_whatever_the_clock_says_the_run_just_made_and_the_newest_stay(tmp_path,
 def test_the_plan_says_of_every_backup_why(tmp_path):
     with opened(tmp_path) as store:
         runs = written(store, 3)
-        plan: RetentionPlan = plan_pruning(store, KEYS, pruning(held={runs[0]: "it has just been made"}), NIGHT)
+        plan: RetentionPlan = plan_pruning(store, KEYS, pruning(held={runs[0]: "it has just been made"}), NIGHT).plan
 
     assert [(verdict.run.name, verdict.why) for verdict in plan.verdicts] == [
         (runs[2], "last 2"),
