@@ -12,6 +12,7 @@ from backup_operator.vocabulary.choices import Compression
 
 DEFAULT_MAX_AGE = timedelta(days=30)
 DEFAULT_MINIMUM = 3
+DEFAULT_USAGE_LIMIT_PERCENT = 90
 LEVELS = {Compression.GZIP: range(1, 10), Compression.ZSTD: range(1, 20), Compression.NONE: range(0)}
 _DEFAULT_LEVEL = {Compression.GZIP: 2, Compression.ZSTD: 3, Compression.NONE: 0}
 
@@ -78,6 +79,12 @@ class Storage(Part):
     """Directory on the claim, used by this policy alone. Default: <namespace>/<policy>."""
     usage_limit_percent: Annotated[StrictInt, Field(ge=1, le=100)] | None = None
     """Use of the volume, in percent, above which StorageAvailable is false. Default: 90."""
+
+    @property
+    def effective_usage_limit_percent(self) -> int:
+        """The stated limit, or 90."""
+        stated = self.usage_limit_percent
+        return DEFAULT_USAGE_LIMIT_PERCENT if stated is None else stated
 
 
 class Retention(Part):

@@ -39,6 +39,8 @@ class ScheduleSeen:
     time_zone: str = ""
     suspended: bool = False
     next_run_at: datetime | None = None
+    counts_from: datetime | None = None
+    """The CronJob's lastScheduleTime, or its creationTimestamp: a start after this that is over was missed."""
     refused: str = ""
     """Why the API server, or we, did not put it there."""
 

@@ -18,6 +18,7 @@ from backup_operator.api.backuppolicy import (
     StorageStatus,
 )
 from backup_operator.api.meta import format_time, size_in_words
+from backup_operator.api.storage import DEFAULT_USAGE_LIMIT_PERCENT
 from backup_operator.contract.report import BackupLine, Catalog, Fault, Report, StorageUse
 from backup_operator.rules.conditions import (
     Finding,
@@ -53,6 +54,16 @@ class Sight:
     """The freshness limit; None while the spec cannot be read."""
     source_words: str = ""
     retention_words: str = ""
+    """What is kept, as `rules.keeps` says it."""
+    retention_digest: str = ""
+    """Of the rules, as the order carries it; empty while the spec cannot be read."""
+    dry_run: bool = False
+    """spec.retention.dryRun."""
+    accepted_run: str = ""
+    """The run from which on a person accepts what the data looks like; empty without one."""
+    claim: str = ""
+    """The claim that holds the store, made by a person or from the template."""
+    usage_limit_percent: int = DEFAULT_USAGE_LIMIT_PERCENT
     backups: tuple[JobSeen, ...] = ()
     inventories: tuple[JobSeen, ...] = ()
 
