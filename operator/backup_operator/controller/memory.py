@@ -9,7 +9,7 @@ from typing import Any
 
 from backup_operator.controller.cluster import Key, Manifest
 from backup_operator.controller.sight import attempt_in, job_name_of, job_uid_of
-from backup_operator.manifests.labels import request_of
+from backup_operator.manifests.labels import ACCEPTED_ANNOTATION, request_of
 from backup_operator.rules.admission import StoreClaim, store_claim
 from backup_operator.rules.runs import Attempt
 
@@ -88,7 +88,11 @@ class Memory:
         """Take in a policy; whether anything is new but what its status says of its runs."""
         metadata = policy["metadata"]
         key = Key(metadata["namespace"], metadata["name"])
-        version = (*(metadata.get(name) for name in ("uid", "generation", "deletionTimestamp")), store_in_use(policy))
+        version = (
+            *(metadata.get(name) for name in ("uid", "generation", "deletionTimestamp")),
+            (metadata.get("annotations") or {}).get(ACCEPTED_ANNOTATION),
+            store_in_use(policy),
+        )
         if self._versions.get(key) == version:
             return False
         self._versions[key] = version

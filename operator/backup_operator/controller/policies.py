@@ -34,12 +34,22 @@ from backup_operator.manifests.children import cronjob_of, inventory_job_of
 from backup_operator.manifests.compare import is_added_to, is_as_wanted
 from backup_operator.manifests.event import Occurrence, Subject
 from backup_operator.manifests.labels import cronjob_name, policy_of
-from backup_operator.manifests.order import store_of
+from backup_operator.manifests.order import accepted_run, claim_of, retention_order, store_of
 from backup_operator.rules.admission import judge_policy
 from backup_operator.rules.conditions import Finding, ScheduleSeen
+from backup_operator.rules.keeps import keeps
 from backup_operator.rules.occurrences import happenings
+from backup_operator.rules.previews import effect_is_unknown
+from backup_operator.rules.runs import JobState
 from backup_operator.rules.schedule import ScheduleInvalid, TimeZoneUnknown, next_run
-from backup_operator.rules.status import Sight, catalog_is_known, next_status, report_was_lost, vanished_job, wake_up_at
+from backup_operator.rules.status import (
+    Sight,
+    catalog_is_known,
+    next_status,
+    report_was_lost,
+    vanished_job,
+    wake_up_at,
+)
 from backup_operator.vocabulary.choices import SourceKind
 from backup_operator.vocabulary.conditions import ConditionStatus
 
@@ -47,7 +57,6 @@ log = logging.getLogger(__name__)
 
 _TRY_REFUSED_AGAIN = timedelta(minutes=1)
 _JUST_AFTER = timedelta(seconds=1)
-_KEEPS_ALL = "everything (retention comes with a later release)"
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,7 @@ class Policies:
         schedule = await self._schedule(case, now)
         sight = _sight(case, schedule, seen)
         after = next_status(case.before, sight, now)
-        inventory_refused = await self._read_store_if_unknown(case, seen, after)
+        inventory_refused = await self._read_store_where_needed(case, seen, after)
         await self._report(case, after, now)
         pauses = [until_next_look(now - seen.waits_since)] if seen.waits_since else []
         pauses += [_TRY_REFUSED_AGAIN] if schedule.refused or inventory_refused else []
@@ -164,14 +173,14 @@ class Policies:
         log.info("cronjob applied", extra={"cronjob": key.name, "namespace": key.namespace})
         return applied
 
-    async def _read_store_if_unknown(self, case: _Case, seen: Observation, after: BackupPolicyStatus) -> bool:
-        """Start an inventory where the catalog is not known; whether the API server refused it."""
+    async def _read_store_where_needed(self, case: _Case, seen: Observation, after: BackupPolicyStatus) -> bool:
+        """Start an inventory where something is to be learned from the store; whether the API server refused it."""
         if case.policy is None or not case.accepted.holds:
             return False
-        lost = _lost_run(case, seen, after)
-        if catalog_is_known(after, case.store) and not lost:
+        cause = _cause_to_read(case, seen, after)
+        if cause is None:
             return False
-        job = inventory_job_of(case.policy, self._settings.worker, lost_run=lost)
+        job = inventory_job_of(case.policy, self._settings.worker, cause=cause)
         if job["metadata"]["name"] in {one.name for one in seen.inventories}:
             return False
         try:
@@ -182,7 +191,7 @@ class Policies:
             raise_if_it_heals(exc)
             log.warning("inventory refused", extra={"policy": str(case.key), "error": str(exc)})
             return True
-        log.info("inventory started", extra={"policy": str(case.key), "store": case.store})
+        log.info("inventory started", extra={"policy": str(case.key), "store": case.store, "cause": cause})
         return False
 
     async def _report(self, case: _Case, after: BackupPolicyStatus, now: datetime) -> None:
@@ -207,6 +216,19 @@ class Policies:
         await announce(self._cluster, subject, told, now, instance=self._settings.identity)
 
 
+def _cause_to_read(case: _Case, seen: Observation, after: BackupPolicyStatus) -> str | None:
+    """Why the store is to be read, in a word that tells one such Job from the next; None where nothing asks for it."""
+    if lost := _lost_run(case, seen, after):
+        return lost
+    if not catalog_is_known(after, case.store):
+        return ""
+    if case.policy is None or any(one.state is JobState.ACTIVE for one in seen.inventories):
+        return None
+    rules = retention_order(case.policy)
+    # the generation, too: rules may be changed and changed back while the Job of the first change is still there
+    return f"rules/{rules.digest}/{case.policy.metadata.generation}" if effect_is_unknown(after, rules) else None
+
+
 def _lost_run(case: _Case, seen: Observation, after: BackupPolicyStatus) -> str:
     """The run of which the store alone can tell how it ended; empty when there is none."""
     unread = report_was_lost(after, seen.backups)
@@ -225,19 +247,33 @@ def _status_before(raw: Manifest) -> BackupPolicyStatus:
 
 
 def _sight(case: _Case, schedule: ScheduleSeen, seen: Observation) -> Sight:
-    policy = case.policy
-    return Sight(
+    sight = Sight(
         namespace=case.key.namespace,
         name=case.key.name,
         generation=case.raw["metadata"].get("generation", 0),
         store=case.store,
         accepted=case.accepted,
         schedule=schedule,
-        rpo=policy.spec.objectives.rpo if policy else None,
-        source_words=_source_words(policy) if policy else "",
-        retention_words=_KEEPS_ALL,
+        rpo=None,
         backups=seen.backups,
         inventories=seen.inventories,
+    )
+    return sight if case.policy is None else _with_spec(sight, case.policy)
+
+
+def _with_spec(sight: Sight, policy: BackupPolicy) -> Sight:
+    """What the spec says, where it can be read."""
+    spec, rules = policy.spec, retention_order(policy)
+    return replace(
+        sight,
+        rpo=spec.objectives.rpo,
+        source_words=_source_words(policy),
+        retention_words=keeps(rules),
+        retention_digest=rules.digest,
+        dry_run=rules.dry_run,
+        accepted_run=accepted_run(policy),
+        claim=claim_of(policy),
+        usage_limit_percent=spec.storage.effective_usage_limit_percent,
     )
 
 
@@ -251,11 +287,13 @@ def _source_words(policy: BackupPolicy) -> str:
 
 def _schedule_seen(live: Manifest, now: datetime) -> ScheduleSeen:
     spec, metadata = live["spec"], live["metadata"]
-    since = live.get("status", {}).get("lastScheduleTime") or metadata["creationTimestamp"]
+    counts_from = datetime.fromisoformat(
+        live.get("status", {}).get("lastScheduleTime") or metadata["creationTimestamp"]
+    )
     zone = spec.get("timeZone") or "Etc/UTC"
     try:
-        following = next_run(spec["schedule"], zone, now, since=datetime.fromisoformat(since))
+        following = next_run(spec["schedule"], zone, now, since=counts_from)
     except (ScheduleInvalid, TimeZoneUnknown):
         following = None
     suspended = bool(spec.get("suspend"))
-    return ScheduleSeen(metadata["name"], spec["schedule"], zone, suspended, following)
+    return ScheduleSeen(metadata["name"], spec["schedule"], zone, suspended, following, counts_from)

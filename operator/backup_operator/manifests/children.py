@@ -34,8 +34,8 @@ def cronjob_of(policy: BackupPolicy, worker: WorkerPod) -> dict[str, Any]:
     return backup_cronjob(owner_of(policy), timing, template)
 
 
-def inventory_job_of(policy: BackupPolicy, worker: WorkerPod, *, lost_run: str = "") -> dict[str, Any]:
-    """The Job that reads the policy's store; `lost_run` is the Job whose report was lost, if that is why."""
+def inventory_job_of(policy: BackupPolicy, worker: WorkerPod, *, cause: str = "") -> dict[str, Any]:
+    """The Job that reads the policy's store; another `cause` makes another Job: a lost report, changed rules."""
     content = PodContent(claim=claim_of(policy), secrets=inventory_mounts(policy), store_read_only=True)
     plan = PodPlan(worker, policy_placement(policy), content)
-    return inventory_job(owner_of(policy), inventory_order(policy), plan, store=store_of(policy), lost_run=lost_run)
+    return inventory_job(owner_of(policy), inventory_order(policy), plan, store=store_of(policy), cause=cause)

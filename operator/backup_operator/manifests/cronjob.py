@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 from backup_operator.manifests.job import Owner
-from backup_operator.manifests.labels import POLICY_ANNOTATION, WISH_ANNOTATION, cronjob_name, digest, policy_labels
+from backup_operator.manifests.labels import POLICY_ANNOTATION, WISH_ANNOTATION, cronjob_name, policy_labels
+from backup_operator.rules.short_names import digest
 
 HISTORY_LIMIT = 3
 """Finished Jobs that stay, good and bad: those made by hand count too and must not push the newest out unread."""

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from backup_operator.api.meta import API_VERSION
-from backup_operator.manifests.labels import OPERATOR, digest, short_name
+from backup_operator.manifests.labels import OPERATOR
+from backup_operator.rules.short_names import digest, short_name
 
 _NOTE_LIMIT_BYTES = 1000
 _NAME_LIMIT = 253

@@ -65,16 +65,14 @@ def backup_job_template(order: BackupOrder, plan: PodPlan, *, store: str, backof
     return {"metadata": metadata, "spec": _job_spec(order, plan, backoff_limit, Work.BACKUP)}
 
 
-def inventory_job(
-    owner: Owner, order: InventoryOrder, plan: PodPlan, *, store: str, lost_run: str = ""
-) -> dict[str, Any]:
+def inventory_job(owner: Owner, order: InventoryOrder, plan: PodPlan, *, store: str, cause: str = "") -> dict[str, Any]:
     """A Job that reads a store's catalog; its name tells store and cause, so that a retry makes no second one."""
     spec = _job_spec(order, plan, INVENTORY_RETRIES, Work.INVENTORY)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": inventory_job_name(owner.name, owner.uid, f"{store}/{lost_run}"),
+            "name": inventory_job_name(owner.name, owner.uid, f"{store}/{cause}"),
             "namespace": owner.namespace,
             "labels": policy_labels(owner.name, Work.INVENTORY),
             "annotations": {POLICY_ANNOTATION: owner.name, STORE_ANNOTATION: store},

@@ -5,10 +5,11 @@ full name is an annotation, label and names are shortened with a hash.
 Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
 """
 
-import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
+
+from backup_operator.rules.short_names import digest, short_name
 
 GROUP = "backup.agentsflow.ai"
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -30,7 +31,6 @@ OURS = f"{MANAGED_BY}={OPERATOR}"
 CRONJOB_NAME_LIMIT = 52
 JOB_NAME_LIMIT = 63
 LABEL_LIMIT = 63
-_HASH_LENGTH = 8
 
 
 class Work(StrEnum):
@@ -81,13 +81,6 @@ def _owner_in(manifest: Mapping[str, Any], annotation: str) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def short_name(name: str, limit: int) -> str:
-    """The name itself where it fits, else its beginning and a hash of the whole, `limit` characters at most."""
-    if len(name) <= limit:
-        return name
-    return f"{name[: limit - _HASH_LENGTH - 1].rstrip('-.')}-{digest(name)}"
-
-
 def cronjob_name(policy: str) -> str:
     """The policy's name, shortened where a CronJob's may not be that long."""
     return short_name(policy, CRONJOB_NAME_LIMIT)
@@ -97,8 +90,3 @@ def inventory_job_name(policy: str, uid: str, cause: str) -> str:
     """The same for the same policy and cause, so that a retry meets its own Job instead of making a second one."""
     suffix = f"-inventory-{digest(f'{uid}/{cause}')}"
     return short_name(policy, JOB_NAME_LIMIT - len(suffix)) + suffix
-
-
-def digest(text: str) -> str:
-    """Eight hexadecimal characters of SHA-256: to tell names apart, no protection."""
-    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_LENGTH]

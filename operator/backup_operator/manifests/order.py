@@ -5,11 +5,14 @@ Called by `manifests.children`, and by `manifests.restore` for what a restore sh
 
 import hashlib
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from backup_operator.api import source as api
 from backup_operator.api.backuppolicy import BackupPolicy
 from backup_operator.api.meta import SecretKeyRef
 from backup_operator.api.source import PostgresSource, RedisSource
+from backup_operator.api.storage import DEFAULT_MINIMUM
 from backup_operator.contract.order import (
     BackupOrder,
     CompressionOrder,
@@ -20,9 +23,11 @@ from backup_operator.contract.order import (
     PostgresTls,
     RedisOrder,
     RedisTls,
+    RetentionOrder,
     StoreOrder,
     TableFilter,
 )
+from backup_operator.manifests.labels import ACCEPTED_ANNOTATION
 from backup_operator.manifests.pod import STORE_MOUNT, SecretMount
 from backup_operator.manifests.secrets import (
     optional_secret_file,
@@ -32,6 +37,12 @@ from backup_operator.manifests.secrets import (
     secret_mounts_of,
 )
 from backup_operator.rules.admission import store_path
+from backup_operator.rules.claims import claim_name
+from backup_operator.rules.naming import parse_run_name
+
+_HEARTBEAT = "heartbeat"
+_NO_RULES = {"dry_run", "digest"}
+"""The parts of a retention order that are no rules."""
 
 
 def backup_order(policy: BackupPolicy) -> BackupOrder:
@@ -46,6 +57,9 @@ def backup_order(policy: BackupPolicy) -> BackupOrder:
         previous_passphrases=tuple(previous),
         compression=CompressionOrder(algorithm=spec.compression.algorithm, level=spec.compression.effective_level),
         store=store_order(policy),
+        retention=retention_order(policy),
+        accepted_run=accepted_run(policy),
+        heartbeat=optional_secret_file(namespace, _HEARTBEAT, _heartbeat(policy)),
         deadline=spec.job.deadline,
     )
 
@@ -57,15 +71,41 @@ def inventory_order(policy: BackupPolicy) -> InventoryOrder:
         policy=_identity(policy),
         passphrase=passphrase,
         previous_passphrases=tuple(previous),
+        retention=retention_order(policy),
+        accepted_run=accepted_run(policy),
         store=store_order(policy),
     )
+
+
+def retention_order(policy: BackupPolicy) -> RetentionOrder:
+    """The rules by which this policy's backups are kept, with every default filled in."""
+    stated = policy.spec.retention
+    rules = RetentionOrder(
+        max_age=stated.effective_max_age,
+        keep_last=stated.keep_last or 0,
+        keep_daily=stated.keep_daily or 0,
+        keep_weekly=stated.keep_weekly or 0,
+        keep_monthly=stated.keep_monthly or 0,
+        keep_yearly=stated.keep_yearly or 0,
+        minimum=stated.minimum or DEFAULT_MINIMUM,
+        time_zone=policy.spec.time_zone,
+        dry_run=stated.dry_run,
+    )
+    return rules.model_copy(update={"digest": _long_digest(rules.model_dump(mode="json", exclude=_NO_RULES))})
+
+
+def accepted_run(policy: BackupPolicy) -> str:
+    """The run from which on a person accepts what the data looks like; empty without one, and for what is no run."""
+    name = policy.metadata.annotations.get(ACCEPTED_ANNOTATION, "").strip()
+    return name if parse_run_name(name) else ""
 
 
 def secret_mounts(policy: BackupPolicy) -> tuple[SecretMount, ...]:
     """Every secret that a backup of this policy reads."""
     source = policy.spec.source.postgres or policy.spec.source.redis
     assert source is not None
-    return (*secret_mounts_of(server_secrets(source.url_secret_ref, source.tls)), *inventory_mounts(policy))
+    refs = {**server_secrets(source.url_secret_ref, source.tls), _HEARTBEAT: _heartbeat(policy)}
+    return (*secret_mounts_of(refs), *inventory_mounts(policy))
 
 
 def inventory_mounts(policy: BackupPolicy) -> tuple[SecretMount, ...]:
@@ -73,12 +113,13 @@ def inventory_mounts(policy: BackupPolicy) -> tuple[SecretMount, ...]:
     return secret_mounts_of(passphrases_by_role(policy.spec.encryption))
 
 
+def _heartbeat(policy: BackupPolicy) -> SecretKeyRef | None:
+    return policy.spec.notify.heartbeat_url_secret_ref if policy.spec.notify else None
+
+
 def claim_of(policy: BackupPolicy) -> str:
-    """The claim that holds the store. Raises: ValueError for a claimTemplate, which is never accepted yet."""
-    name = policy.spec.storage.claim_name
-    if name is None:
-        raise ValueError("spec.storage.claimTemplate is a feature of a later release")
-    return name
+    """The claim that holds the store, made by a person or from the template."""
+    return claim_name(policy.metadata.name, policy.spec.storage)
 
 
 def store_of(policy: BackupPolicy) -> str:
@@ -96,9 +137,13 @@ def _identity(policy: BackupPolicy) -> PolicyIdentity:
 
 
 def _spec_digest(policy: BackupPolicy) -> str:
-    """The first 16 hexadecimal characters of SHA-256 over the spec: which form of the policy made a backup."""
-    spec = policy.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
+    """Which form of the policy made a backup."""
+    return _long_digest(policy.spec.model_dump(mode="json", by_alias=True, exclude_none=True))
+
+
+def _long_digest(content: Mapping[str, Any]) -> str:
+    """The first 16 hexadecimal characters of SHA-256 over the content, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def store_order(policy: BackupPolicy) -> StoreOrder:

@@ -33,15 +33,14 @@ from backup_operator.manifests.labels import (
     ORDER_ANNOTATION,
     REQUEST_ANNOTATION,
     Work,
-    digest,
     request_labels,
-    short_name,
 )
 from backup_operator.manifests.order import claim_of, postgres_tls, redis_tls, server_secrets, store_order
 from backup_operator.manifests.placement import restore_placement
 from backup_operator.manifests.pod import STORE_MOUNT, PodContent, WorkerPod, worker_pod_spec
 from backup_operator.manifests.secrets import passphrase_files, passphrases_by_role, secret_file, secret_mounts_of
 from backup_operator.rules.naming import runs_of_safety_name
+from backup_operator.rules.short_names import digest, short_name
 from backup_operator.vocabulary.choices import ExistingKeys, MissingRoles, PostgresStrategy, RedisStrategy
 
 DEFAULT_DEADLINE = timedelta(hours=6)

@@ -6,7 +6,7 @@ import yaml
 
 from backup_operator.api.meta import API_VERSION
 from backup_operator.api.restorerequest import KIND, RestoreRequest
-from backup_operator.manifests.labels import short_name
+from backup_operator.rules.short_names import short_name
 from backup_operator.vocabulary.choices import PostgresStrategy, RedisStrategy
 
 _NAME_LIMIT = 253

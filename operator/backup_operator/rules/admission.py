@@ -16,6 +16,7 @@ from backup_operator.api.restorestatus import status_in
 from backup_operator.api.restoretarget import PostgresTarget
 from backup_operator.api.words import describe
 from backup_operator.rules import schedule as schedules
+from backup_operator.rules.claims import claim_name
 from backup_operator.vocabulary.choices import RedisMethod, SourceKind
 from backup_operator.vocabulary.reasons import Reason
 
@@ -61,18 +62,16 @@ def read_policy_spec(spec: object) -> BackupPolicySpec:
 
 
 def store_claim(policy: Mapping[str, Any], *, holds: bool = False) -> StoreClaim | None:
-    """Where this BackupPolicy wants to write to; None when its spec cannot be read or names no claim."""
+    """Where this BackupPolicy wants to write to; None when its spec cannot be read."""
     try:
         spec = read_policy_spec(policy.get("spec"))
     except SpecInvalid:
         return None
     metadata = policy["metadata"]
-    if spec.storage.claim_name is None:
-        return None
     return StoreClaim(
         namespace=metadata["namespace"],
         policy=metadata["name"],
-        claim_name=spec.storage.claim_name,
+        claim_name=claim_name(metadata["name"], spec.storage),
         path=store_path(spec, metadata["namespace"], metadata["name"]),
         created_at=_created_at(metadata),
         holds=holds,
@@ -223,9 +222,6 @@ def judge_restore_source(request: RestoreRequest, policy: BackupPolicy) -> Verdi
     """Whether a backup of this policy can go to the request's target at all; said when the policy is known."""
     made_by = policy.spec.source.kind
     wanted = SourceKind.POSTGRES if request.spec.target.postgres is not None else SourceKind.REDIS
-    if policy.spec.storage.claim_name is None:
-        field = f"spec.storage.claimTemplate of BackupPolicy {policy.metadata.name}"
-        return _refused(Reason.NOT_YET_SUPPORTED, _not_yet_supported([field]))
     if made_by is not wanted:
         return _refused(
             Reason.INVALID_SPEC,

@@ -168,7 +168,7 @@ def test_the_inventory_of_another_store_or_after_a_lost_report_is_another_job():
     names = {
         inventory_job_of(policy(), WORKER)["metadata"]["name"],
         inventory_job_of(policy(storage={"claimName": "other"}), WORKER)["metadata"]["name"],
-        inventory_job_of(policy(), WORKER, lost_run="uid-of-a-job")["metadata"]["name"],
+        inventory_job_of(policy(), WORKER, cause="uid-of-a-job")["metadata"]["name"],
     }
 
     assert len(names) == 3

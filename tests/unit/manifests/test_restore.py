@@ -320,6 +320,14 @@ def test_a_redis_worker_knows_how_much_its_scratch_volume_may_hold(job: dict[str
     assert order.scratch_bytes == size_bytes
 
 
+def test_a_backup_on_a_claim_of_the_operators_making_comes_from_there():
+    job = job_of(request(), policy(storage={"claimTemplate": {"size": "1Gi"}}))
+
+    store = next(volume for volume in pod_in(job)["volumes"] if volume["name"] == "store")
+    assert store["persistentVolumeClaim"] == {"claimName": "app-db-backups"}
+    assert order_in(job).store.described == "claim prod/app-db-backups"
+
+
 @pytest.mark.parametrize(
     ("one", "of", "secret"),
     [
@@ -338,7 +346,6 @@ def test_the_target_is_told_by_the_secret_of_its_url(one: RestoreRequest, of: Ba
     [
         (request(), None, "names a policy, and none was given"),
         (request(), policy(source=REDIS), "makes backups of Redis only"),
-        (request(), policy(storage={"claimTemplate": {"size": "1Gi"}}), "claimTemplate"),
         (
             request(
                 target={"redisVolume": {"claimName": "data", "workloadRef": {"kind": "StatefulSet", "name": "redis"}}},
@@ -348,7 +355,7 @@ def test_the_target_is_told_by_the_secret_of_its_url(one: RestoreRequest, of: Ba
             "redisVolume",
         ),
     ],
-    ids=["no policy", "another kind", "a claim template", "a volume"],
+    ids=["no policy", "another kind", "a volume"],
 )
 def test_what_is_refused_makes_no_job(one: RestoreRequest, of: BackupPolicy | None, words: str):
     with pytest.raises(ValueError, match=words):

@@ -128,8 +128,14 @@ def test_a_store_claim_has_the_path_of_the_spec():
     assert store_claim(policy(edited(POSTGRES, {"storage.path": "a/b"})), holds=True) == claim(path="a/b", holds=True)
 
 
-@pytest.mark.parametrize("spec", [None, {}, edited(POSTGRES, {"storage": {"claimTemplate": {"size": "1Gi"}}})])
-def test_a_spec_without_a_claim_claims_nothing(spec: object):
+def test_a_store_claim_of_a_template_has_the_claim_that_is_made_of_it():
+    spec = edited(POSTGRES, {"storage": {"claimTemplate": {"size": "1Gi"}}})
+
+    assert store_claim(policy(spec)) == claim(claim_name="app-db-backups", path="prod/app-db")
+
+
+@pytest.mark.parametrize("spec", [None, {}])
+def test_a_spec_that_cannot_be_read_claims_nothing(spec: object):
     assert store_claim(policy(spec)) is None
 
 

@@ -126,13 +126,8 @@ def test_a_target_of_another_kind_than_the_policys_source_is_invalid():
     )
 
 
-def test_a_policy_without_a_claim_can_restore_nothing_yet():
-    template = {"claimTemplate": {"size": "20Gi"}}
-
-    verdict = judge_restore_source(read(RESTORE), policy(storage=template))
-
-    assert verdict.reason is Reason.NOT_YET_SUPPORTED
-    assert "spec.storage.claimTemplate of BackupPolicy app-db" in verdict.message
+def test_backups_on_a_claim_of_the_operators_making_can_be_restored():
+    assert judge_restore_source(read(RESTORE), policy(storage={"claimTemplate": {"size": "20Gi"}})).accepted
 
 
 def test_more_checks_than_an_order_can_hold_are_invalid():
