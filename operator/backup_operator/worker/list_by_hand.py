@@ -37,7 +37,11 @@ class Shelf:
 
     def warnings(self) -> tuple[str, ...]:
         """What a person should look at, one sentence each."""
-        return (*self.series.warnings(), *(f"safety: {warning}" for warning in self.safety.warnings()))
+        return (
+            *self.series.warnings(),
+            *self.series.without_entry(),
+            *(f"safety: {warning}" for warning in self.safety.warnings()),
+        )
 
     def page(self) -> str:
         """For a person."""
@@ -81,7 +85,7 @@ def read_shelf(store: Store, keys: Keys) -> Shelf:
 
 
 def _unrecorded(store: Store, names: Sequence[str]) -> tuple[UnrecordedFile, ...]:
-    """Newest first; what cannot be restored is in the catalog's warnings alone."""
+    """Newest first; what cannot be restored is in the warnings alone."""
     forms = {name: form for name in names if (form := parse_stored_form(name))}
     files = [UnrecordedFile(name, form, store.size_of(name) or 0) for name, form in forms.items()]
     return tuple(sorted(files, key=lambda file: (file.form.at, file.name), reverse=True))

@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backup_operator.contract.report import BackupLine, Catalog
+from backup_operator.vocabulary.choices import ArtifactKind, Compression, SourceKind
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.store.catalog import CatalogReading, read_catalog, read_entry
 from backup_operator.worker.store.entry import EntryKeys, seal_entry
 from backup_operator.worker.store.layout import open_store
+from backup_operator.worker.store.run import begin_run
 from tests.support.store_content import CONTENT, KEYS, NIGHT, artifact, derive_quickly, entry, keys_of, write_run
 
 SALT = bytes(16)
@@ -94,8 +96,49 @@ def test_what_is_no_good_backup_is_listed_apart_and_told(store):
     assert (reading.unfinished, reading.deleting) == (("backup_20240103_000000",), (runs[4],))
     assert reading.partials == ("backup_20240104_000000.sql.gz.gpg.partial",)
     assert reading.old == ("backup_20200101_020000.sql.gz.gpg", "redis_20200101_020000.rdb")
-    assert set(reading.foreign) == {"notes.txt", os.fsdecode(b"no\xfftext")}
-    assert len(reading.warnings()) == 7
+    assert set(reading.foreign) == {
+        "notes.txt",
+        os.fsdecode(b"no\xfftext"),
+        "backup_20240104_000000.sql.gz.gpg.partial",
+    }
+    assert len(reading.warnings()) == 6
+    assert len(reading.without_entry()) == 1
+
+
+def test_files_of_others_are_counted_apart_with_a_few_names_that_fit_a_report(store):
+    write_run(store)
+    long = "redis_20200103_020000." + "\N{SNOWMAN}" * 70
+    strangers = [
+        "backup_20200101_020000.sql.gz.gpg",
+        "redis_20200102_020000.rdb",
+        long,
+        "a\nb\x01.txt",
+        os.fsdecode(b"no\xfftext"),
+        "z.txt",
+        "backup_20240104_000000.sql.gz.gpg.partial",
+    ]
+    for name in strangers:
+        (store.directory / name).write_bytes(b"")
+    (store.directory / os.fsdecode(b"backup_20190101_020000.\xff")).write_bytes(b"")
+
+    catalog = read_catalog(store, KEYS).catalog()
+
+    assert (catalog.count, catalog.old_files, catalog.foreign_files) == (1, 4, 4)
+    assert catalog.other_names == (
+        "backup_20190101_020000.\\xff",
+        "backup_20200101_020000.sql.gz.gpg",
+        "a\nb?.txt",
+        "backup_20240104_000000.sql.gz.gpg.partial",
+    )
+    assert Catalog.model_validate_json(catalog.model_dump_json()) == catalog
+
+
+def test_files_of_a_run_that_goes_on_are_nobody_elses(store):
+    with begin_run(store, SourceKind.POSTGRES, NIGHT) as writer:
+        writer.create_partial(ArtifactKind.POSTGRES_PLAIN, Compression.GZIP)
+        catalog = read_catalog(store, KEYS).catalog()
+
+    assert catalog == Catalog(count=0)
 
 
 def test_a_changed_passphrase_is_told_in_a_few_warnings_not_one_per_entry(store):

@@ -230,7 +230,7 @@ def test_a_volume_that_fills_up_in_the_middle_is_told_and_keeps_what_was_there(s
     ("number", "reason", "message"),
     [
         (errno.ENOSPC, Reason.STORAGE_FULL, "the volume of claim x is full"),
-        (errno.EDQUOT, Reason.STORAGE_FULL, "the quota on claim x is used up"),
+        (errno.EDQUOT, Reason.QUOTA_EXCEEDED, "the quota on claim x is used up"),
         (errno.EROFS, Reason.CLAIM_READ_ONLY, "claim x is mounted read-only"),
         (errno.EACCES, Reason.STORE_PERMISSION, "claim x does not let the worker in"),
         (errno.EPERM, Reason.STORE_PERMISSION, "claim x does not let the worker in"),

@@ -63,7 +63,7 @@ def test_killed_at_every_step_no_entry_is_without_its_artifacts_and_the_next_run
             assert told == set(runs[:2]), label
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS], ids=["full", "broken", "read-only"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS], ids=["full", "quota", "broken", "read-only"])
 def test_a_volume_that_fails_at_any_step_ends_it_in_words_and_the_next_run_finishes_the_job(tmp_path, number):
     filled(tmp_path / "whole")
     steps: list[str] = []

@@ -4,11 +4,12 @@ Only what has an authentic entry and all its files is a backup. All else is list
 goes unexplained. Reading changes nothing, takes no lock, and bears files that come and go meanwhile.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from backup_operator.contract.report import LISTED_BACKUPS, BackupLine, Catalog
+from backup_operator.contract.report import LISTED_BACKUPS, BackupLine, Catalog, cut_text
 from backup_operator.rules.naming import ENTRY_SUFFIX, FileName, FileRole, recognise
 from backup_operator.vocabulary.choices import ArtifactKind, Compression, SourceKind
 from backup_operator.vocabulary.reasons import Reason
@@ -20,6 +21,8 @@ ENTRY_LIMIT_BYTES = 32 << 20
 """More than an entry of 100,000 tables needs; a longer file is none."""
 
 WARNINGS_OF_A_KIND = 3
+_NAMES_OF_A_KIND = 2
+_NAME_LIMIT_BYTES = 80
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class CatalogReading:
     old: tuple[str, ...] = ()
     """Files named as the old scripts (and we) name them, without entry or intent."""
     foreign: tuple[str, ...] = ()
-    """Files that nobody of us made."""
+    """Files that nobody of us made, or that no run owns up to."""
 
     def catalog(self) -> Catalog:
         """The reading as a report carries it."""
@@ -110,12 +113,24 @@ class CatalogReading:
             count=len(self.entries),
             locked=sum(refusal.reason is Reason.KEY_INVALID for refusal in self.unreadable) or None,
             oldest_at=self.entries[-1].started_at if self.entries else None,
+            old_files=len(self.old) or None,
+            foreign_files=len(self.foreign) or None,
+            other_names=tuple(map(readable, (*self.old[:_NAMES_OF_A_KIND], *self.foreign[:_NAMES_OF_A_KIND]))),
             backups=tuple(run.line() for run in self.entries[:listed]),
         )
 
     def warnings(self) -> tuple[str, ...]:
         """What a person should look at, one sentence each."""
         return tuple(_warnings(self))
+
+    def without_entry(self) -> tuple[str, ...]:
+        """The sentence about files without an entry, for a person; a report counts them."""
+        if not self.old:
+            return ()
+        return (
+            f"{len(self.old)} files without an entry lie in the store, such as {readable(self.old[0])}: made by the "
+            "old scripts or left over; they are neither listed nor ever deleted",
+        )
 
 
 def read_catalog(store: Store, keys: EntryKeys) -> CatalogReading:
@@ -208,7 +223,7 @@ def _rest_apart(names: Iterable[str]) -> CatalogReading:
         partials=tuple(name for name, file in files.items() if file.role is FileRole.PARTIAL),
         deleting=runs(FileRole.TOMBSTONE),
         old=tuple(name for name, file in files.items() if _is_old(file, explained)),
-        foreign=tuple(name for name, file in files.items() if file.role is FileRole.FOREIGN),
+        foreign=tuple(name for name, file in files.items() if _is_foreign(file, explained)),
     )
 
 
@@ -219,14 +234,18 @@ def _is_old(file: FileName, explained: set[str | None]) -> bool:
     return file.role is FileRole.OLD or (file.role is FileRole.ARTIFACT and file.run not in explained)
 
 
+def _is_foreign(file: FileName, explained: set[str | None]) -> bool:
+    return file.role is FileRole.FOREIGN or (file.role is FileRole.PARTIAL and file.run not in explained)
+
+
+def readable(name: str) -> str:
+    """A file's name in words: bytes that are no UTF-8 as escapes, and not too long."""
+    return cut_text(os.fsencode(name).decode(errors="backslashreplace"), _NAME_LIMIT_BYTES)
+
+
 def _warnings(reading: CatalogReading) -> Iterator[str]:
     yield from _some(f"{refusal.name} is not listed as a backup: {refusal.why}" for refusal in reading.unreadable)
     yield from _some(f"{refusal.name} is no longer a backup: {refusal.why}" for refusal in reading.damaged)
-    if reading.old:
-        yield (
-            f"{len(reading.old)} files without an entry lie in the store, such as {reading.old[0]}: made by the old "
-            "scripts or left over; they are neither listed nor ever deleted"
-        )
 
 
 def _some(sentences: Iterable[str]) -> Iterator[str]:

@@ -70,7 +70,7 @@ def storage_fault(exc: OSError, described: str, doing: str) -> StoreError:
         case errno.ENOSPC:
             return _fault(Reason.STORAGE_FULL, f"the volume of {described} is full", doing, said, _full_hint(described))
         case errno.EDQUOT:
-            return _fault(Reason.STORAGE_FULL, f"the quota on {described} is used up", doing, said, _QUOTA_HINT)
+            return _fault(Reason.QUOTA_EXCEEDED, f"the quota on {described} is used up", doing, said, _QUOTA_HINT)
         case errno.EROFS:
             message = f"{described} is mounted read-only"
             return _fault(Reason.CLAIM_READ_ONLY, message, doing, said, _read_only_hint(described))

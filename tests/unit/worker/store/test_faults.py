@@ -14,7 +14,7 @@ from backup_operator.worker.store.faults import storage_faults
     ("number", "reason", "message", "hint"),
     [
         (errno.ENOSPC, Reason.STORAGE_FULL, "is full", "`kubectl -n prod edit pvc backups`"),
-        (errno.EDQUOT, Reason.STORAGE_FULL, "quota on claim prod/backups is used up", "`quota -s`"),
+        (errno.EDQUOT, Reason.QUOTA_EXCEEDED, "quota on claim prod/backups is used up", "`quota -s`"),
         (errno.EROFS, Reason.CLAIM_READ_ONLY, "is mounted read-only", "`kubectl -n prod describe pvc backups`"),
         (errno.EACCES, Reason.STORE_PERMISSION, "does not let the worker in", "chown -R"),
         (errno.EIO, Reason.STORAGE_FAILED, "answered with an error", "`kubectl -n prod describe pvc backups`"),
