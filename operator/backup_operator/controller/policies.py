@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from backup_operator.api.backuppolicy import BackupPolicy, BackupPolicyStatus, status_in
 from backup_operator.api.meta import API_VERSION, Metadata
 from backup_operator.controller.announce import announce
+from backup_operator.controller.claims import make_claim_if_missing
 from backup_operator.controller.cluster import (
     CRONJOBS,
     FIELD_MANAGER,
@@ -93,7 +94,7 @@ class Policies:
         self._settings = settings
         self._memory = memory
         self._mark = mark
-        self._clock = clock
+        self._clock = settings.moved(clock)
         self._applied: dict[Key, tuple[Manifest, str]] = {}
 
     async def reconcile(self, key: Key) -> timedelta | None:
@@ -108,11 +109,13 @@ class Policies:
         self._memory.learn_policy(raw)
         case = self._read(raw, key)
         now = self._clock()
-        seen = await observe(self._cluster, self._memory, key, case.store, now)
-        schedule = await self._schedule(case, now)
+        offset = self._settings.clock_offset
+        seen = (await observe(self._cluster, self._memory, key, case.store, now - offset)).moved_by(offset)
+        no_claim = await self._no_claim(case)
+        schedule = _moved(await self._schedule(case, no_claim, now), offset)
         sight = _sight(case, schedule, seen)
         after = next_status(case.before, sight, now)
-        inventory_refused = await self._read_store_where_needed(case, seen, after)
+        inventory_refused = not no_claim and await self._read_store_where_needed(case, seen, after)
         await self._report(case, after, now)
         pauses = [until_next_look(now - seen.waits_since)] if seen.waits_since else []
         pauses += [_TRY_REFUSED_AGAIN] if schedule.refused or inventory_refused else []
@@ -139,7 +142,13 @@ class Policies:
         status = ConditionStatus.TRUE if verdict.accepted else ConditionStatus.FALSE
         return _Case(raw, key, policy, Finding(status, verdict.reason, verdict.message), _status_before(raw))
 
-    async def _schedule(self, case: _Case, now: datetime) -> ScheduleSeen:
+    async def _no_claim(self, case: _Case) -> str:
+        """Why there is no claim to write to; empty where nothing is known to be wrong."""
+        if case.policy is None or not case.accepted.holds:
+            return ""
+        return await make_claim_if_missing(self._cluster, case.policy)
+
+    async def _schedule(self, case: _Case, no_claim: str, now: datetime) -> ScheduleSeen:
         """The CronJob after it was applied, where the spec is accepted; the last accepted one otherwise."""
         name = cronjob_name(case.key.name)
         live = await self._cluster.get(CRONJOBS, Key(case.key.namespace, name))
@@ -149,13 +158,14 @@ class Policies:
         if live is not None and live["metadata"].get("deletionTimestamp"):
             raise RetryLater(f"CronJob {name} is being deleted")
         if case.policy is None or not case.accepted.holds:
-            return _schedule_seen(live, now) if live is not None else ScheduleSeen()
+            return _seen_or_none(live, now)
+        if no_claim:
+            return replace(_seen_or_none(live, now), refused=no_claim)
         try:
             return _schedule_seen(await self._apply(live, cronjob_of(case.policy, self._settings.worker)), now)
         except Refused as exc:
             raise_if_it_heals(exc)
-            seen = _schedule_seen(live, now) if live is not None else ScheduleSeen()
-            return replace(seen, refused=f"The API server refused CronJob {name}: {exc}")
+            return replace(_seen_or_none(live, now), refused=f"The API server refused CronJob {name}: {exc}")
 
     async def _apply(self, live: Manifest | None, wanted: Manifest) -> Manifest:
         """The CronJob as wanted; sent only when something differs that sending can change."""
@@ -283,6 +293,16 @@ def _source_words(policy: BackupPolicy) -> str:
     assert side is not None
     name = "PostgreSQL" if source.kind is SourceKind.POSTGRES else "Redis"
     return f"{name} {side.url_secret_ref.name}/{side.url_secret_ref.key}"
+
+
+def _moved(schedule: ScheduleSeen, offset: timedelta) -> ScheduleSeen:
+    """The same with the CronJob's time, which is the API server's, on our clock."""
+    counts_from = schedule.counts_from
+    return schedule if counts_from is None else replace(schedule, counts_from=counts_from + offset)
+
+
+def _seen_or_none(live: Manifest | None, now: datetime) -> ScheduleSeen:
+    return _schedule_seen(live, now) if live is not None else ScheduleSeen()
 
 
 def _schedule_seen(live: Manifest, now: datetime) -> ScheduleSeen:

@@ -73,7 +73,7 @@ class Restores:
         self._cluster = cluster
         self._settings = settings
         self._memory = memory
-        self._clock = clock
+        self._clock = settings.moved(clock)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By namespace: from looking who is at a target to the marker nobody else may decide."""
         self._unanswered: set[str] = set()
@@ -117,12 +117,13 @@ class Restores:
             raise
         await self._tell(case, after, now)
         waiting = case.around.waits_since
-        return until_next_look(now - waiting) if waiting else None
+        return until_next_look(now - self._settings.clock_offset - waiting) if waiting else None
 
     async def _see(self, raw: Manifest, key: Key, now: datetime) -> _Case:
         request, verdict = judge_restore_request(raw)
         before, uid = status_in(raw), str(raw["metadata"]["uid"])
-        around = await look_around(self._cluster, self._memory, raw, request, now)
+        there = now - self._settings.clock_offset
+        around = await look_around(self._cluster, self._memory, raw, request, there)
         if around.restore_job is not None:
             self._unanswered.discard(uid)
         sight = Sight(

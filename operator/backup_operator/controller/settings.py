@@ -2,10 +2,11 @@
 
 import json
 import os
+import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 from backup_operator.controller.cluster import Key
@@ -22,7 +23,7 @@ class Settings:
 
     worker: WorkerPod
     """BACKUP_IMAGE, BACKUP_IMAGE_PULL_POLICY, WORKER_RESOURCES (JSON), WORKER_SCRATCH_SIZE, WORKER_PRIORITY_CLASS,
-    WORKER_IMAGE_PULL_SECRETS (names, comma-separated)."""
+    WORKER_IMAGE_PULL_SECRETS (names, comma-separated), WORKER_LOG_FORMAT (json or human)."""
     namespaces: tuple[str, ...]
     """WATCH_NAMESPACES, comma-separated; empty means all of them. The same that `kopf run` is told with -n or -A."""
     identity: str
@@ -35,6 +36,8 @@ class Settings:
     """RESYNC_SECONDS: how often everything is compared with a LIST."""
     workers: int
     """WORKERS: how many policies are reconciled at the same time."""
+    clock_offset: timedelta
+    """CLOCK_OFFSET_SECONDS, for tests: our clock and the workers' are so far ahead, or behind where it is negative."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -49,7 +52,12 @@ class Settings:
             lease_duration=_seconds(environment, "LEASE_SECONDS", 20),
             resync=_seconds(environment, "RESYNC_SECONDS", 600),
             workers=_number(environment, "WORKERS", 8),
+            clock_offset=_clock_offset(environment),
         )
+
+    def moved(self, clock: Callable[[], datetime]) -> Callable[[], datetime]:
+        """The clock, ahead by the offset; the API server's times are not."""
+        return lambda: clock() + self.clock_offset
 
 
 def _worker(environment: Mapping[str, str]) -> WorkerPod:
@@ -70,7 +78,23 @@ def _worker(environment: Mapping[str, str]) -> WorkerPod:
         scratch_size=environment.get("WORKER_SCRATCH_SIZE") or "1Gi",
         priority_class=environment.get("WORKER_PRIORITY_CLASS", ""),
         image_pull_secrets=_names(environment.get("WORKER_IMAGE_PULL_SECRETS", "")),
+        log_format=_log_format(environment),
+        clock_offset=_clock_offset(environment),
     )
+
+
+def _log_format(environment: Mapping[str, str]) -> str:
+    name = environment.get("WORKER_LOG_FORMAT", "")
+    if name not in ("", "json", "human"):
+        raise SettingsInvalid(f"WORKER_LOG_FORMAT is {name!r}; json or human is expected")
+    return name
+
+
+def _clock_offset(environment: Mapping[str, str]) -> timedelta:
+    text = environment.get("CLOCK_OFFSET_SECONDS") or "0"
+    if not re.fullmatch("[+-]?[0-9]{1,10}", text, re.ASCII):
+        raise SettingsInvalid(f"CLOCK_OFFSET_SECONDS is {text!r}; a whole number, which may be negative, is expected")
+    return timedelta(seconds=int(text))
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ through the downward API, where `$(` is not expanded as it would be in an argume
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -19,6 +20,8 @@ SECRETS_DIRECTORY = "/etc/backup-operator/secrets"
 STORE_MOUNT = "/backups"
 SCRATCH_MOUNT = "/tmp"  # noqa: S108 - the pod's own emptyDir
 WORKER_UID = 65532
+LOG_FORMAT_VARIABLE = "BACKUP_LOG_FORMAT"
+CLOCK_OFFSET_VARIABLE = "BACKUP_CLOCK_OFFSET_SECONDS"
 GRACE_SECONDS = 30
 """Time for a worker to write its report after SIGTERM."""
 
@@ -47,6 +50,17 @@ class WorkerPod:
     scratch_size: str = "1Gi"
     priority_class: str = ""
     image_pull_secrets: tuple[str, ...] = ()
+    log_format: str = ""
+    """json or human; empty leaves it to the worker."""
+    clock_offset: timedelta = timedelta()
+    """For tests: how far ahead the worker's clock is."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The worker's variables, none of them a secret."""
+        seconds = int(self.clock_offset.total_seconds())
+        known = {LOG_FORMAT_VARIABLE: self.log_format, CLOCK_OFFSET_VARIABLE: str(seconds) if seconds else ""}
+        return {name: value for name, value in known.items() if value}
 
 
 @dataclass(frozen=True)
@@ -101,7 +115,8 @@ def _pod_security() -> dict[str, Any]:
 
 
 def _container(worker: WorkerPod, placement: PodPlacement, content: PodContent) -> dict[str, Any]:
-    return {
+    environment = [{"name": name, "value": value} for name, value in worker.environment.items()]
+    container: dict[str, Any] = {
         "name": CONTAINER,
         "image": worker.image,
         "imagePullPolicy": worker.pull_policy,
@@ -117,6 +132,7 @@ def _container(worker: WorkerPod, placement: PodPlacement, content: PodContent) 
         "resources": dict(placement.resources or worker.resources),
         "volumeMounts": _mounts(content),
     }
+    return {**container, "env": environment} if environment else container
 
 
 def _mounts(content: PodContent) -> list[dict[str, Any]]:

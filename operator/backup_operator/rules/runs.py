@@ -5,8 +5,8 @@ A worker that was killed, never started or lost its report is named from what is
 condition, the pod's trouble, and what the status said before.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from backup_operator.contract.report import Fault, Report
@@ -44,6 +44,10 @@ class Attempt:
     restore: RestoreReport | None = None
     """What a worker reports that plans or restores."""
 
+    def moved_by(self, offset: timedelta) -> "Attempt":
+        """The same on a clock that is so far ahead; what its worker reported has that clock's times already."""
+        return replace(self, started_at=self.started_at + offset, finished_at=self.finished_at + offset)
+
     @property
     def letter(self) -> Report | RestoreReport | None:
         """What its worker reported, of whatever kind."""
@@ -66,6 +70,15 @@ class JobSeen:
     attempts: tuple[Attempt, ...] = ()
     trouble: Fault | None = None
     """Why the pod that should run now does not start."""
+
+    def moved_by(self, offset: timedelta) -> "JobSeen":
+        """The same on a clock that is so far ahead."""
+        return replace(
+            self,
+            created_at=self.created_at + offset,
+            finished_at=self.finished_at and self.finished_at + offset,
+            attempts=tuple(one.moved_by(offset) for one in self.attempts),
+        )
 
 
 @dataclass(frozen=True)
