@@ -20,6 +20,7 @@ from backup_operator.worker.account import Account
 from backup_operator.worker.errors import OrderInvalid, StoreError, WorkerError
 from backup_operator.worker.keys import Keys, keys_for_writing
 from backup_operator.worker.log import fields
+from backup_operator.worker.plausible import compare_made, names_to_compare, record_of
 from backup_operator.worker.progress import Progress
 from backup_operator.worker.prune import prune, pruning_after
 from backup_operator.worker.sources.base import Contents, Dump, Source, SourceFacts
@@ -118,14 +119,24 @@ def _make_entry(run: _Run, source: Source) -> Entry:
     facts = source.preflight()
     run.account.warnings += facts.warnings
     _LOG.info("source looked at", extra=fields(**_plain(facts.server), tls=facts.encrypted_connection))
-    require_space(run.store, _expected_bytes(read_catalog(run.store, run.keys.entries), facts))
+    earlier = _look_at_store(run, facts)
     with begin_run(run.store, run.order.source_kind, run.workplace.now()) as writer:
         run.account.run = writer.run
         _LOG.info("run begun", extra=fields(run=writer.run, store=run.store.directory))
         artifacts = tuple(_make_artifact(run, writer, dump) for dump in source.dumps())
         entry = _entry(run, facts, artifacts)
+        comparison = compare_made(entry, earlier, run.store, run.keys.entries, accepted_run=run.order.accepted_run)
+        entry = entry.model_copy(update={"plausibility": record_of(comparison, run.order.accepted_run)})
         writer.commit(entry, run.keys.entries)
+        run.account.comparison = comparison
     return entry
+
+
+def _look_at_store(run: _Run, facts: SourceFacts) -> tuple[str, ...]:
+    """The runs that this one will be compared with. Raises: StoreError when it cannot fit beside them."""
+    stored = read_catalog(run.store, run.keys.entries)
+    require_space(run.store, _expected_bytes(stored, facts))
+    return names_to_compare(stored.entries, run.order.source_kind)
 
 
 def _expected_bytes(catalog: CatalogReading, facts: SourceFacts) -> int | None:

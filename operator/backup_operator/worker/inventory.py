@@ -10,6 +10,7 @@ from backup_operator.worker.account import Account
 from backup_operator.worker.errors import StoreError, WorkerError
 from backup_operator.worker.keys import Keys, keys_for_reading
 from backup_operator.worker.log import fields
+from backup_operator.worker.plausible import compare_stored
 from backup_operator.worker.store.layout import open_store
 from backup_operator.worker.workplace import Workplace
 
@@ -20,7 +21,7 @@ def take_inventory(order: InventoryOrder, workplace: Workplace) -> Report:
     """The catalog of the store; changes nothing on the volume. A store that is not there yet holds no backup."""
     account = Account("Inventory", workplace.now())
     try:
-        _survey(order, keys_for_reading(order.passphrase, order.previous_passphrases), account)
+        _survey(order, keys_for_reading(order.passphrase, order.previous_passphrases), account, workplace)
     except WorkerError as error:
         return account.failed(error, workplace)
     _LOG.info(
@@ -29,7 +30,7 @@ def take_inventory(order: InventoryOrder, workplace: Workplace) -> Report:
     return account.succeeded(workplace)
 
 
-def _survey(order: InventoryOrder, keys: Keys, account: Account) -> None:
+def _survey(order: InventoryOrder, keys: Keys, account: Account, workplace: Workplace) -> None:
     account.warnings += keys.warnings
     mount = Path(order.store.mount)
     try:
@@ -40,4 +41,8 @@ def _survey(order: InventoryOrder, keys: Keys, account: Account) -> None:
         account.catalog = Catalog(count=0)
         return
     with store:
-        account.warnings += account.survey(store, keys.entries).warnings()
+        reading = account.survey(store, keys.entries)
+        account.warnings += reading.warnings()
+        account.comparison = compare_stored(
+            reading.entries, store, keys.entries, accepted_run=order.accepted_run, now=workplace.now()
+        )

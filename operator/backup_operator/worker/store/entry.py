@@ -89,6 +89,15 @@ class PolicyRecord(_Record):
     spec_digest: str
 
 
+class PlausibilityRecord(_Record):
+    """How the run looked beside those before it, some of which retention removes later."""
+
+    in_line: bool
+    """False where there was nothing to compare it with, too."""
+    accepted_run: str = ""
+    """The run from which on it was compared, as a person had accepted a change; empty for all."""
+
+
 class Entry(_Record):
     """The record of a run."""
 
@@ -108,6 +117,8 @@ class Entry(_Record):
     encrypted_connection: bool
     worker_version: str
     warnings: Annotated[tuple[str, ...], BeforeValidator(_writable)] = ()
+    plausibility: PlausibilityRecord | None = None
+    """None: nobody has looked."""
     key_fingerprint: str = ""
     """Tells passphrases of one store apart; set when the entry is sealed."""
 
@@ -115,6 +126,11 @@ class Entry(_Record):
     def stored_bytes(self) -> int:
         """Stored size of all artifacts."""
         return sum(artifact.stored_bytes for artifact in self.artifacts)
+
+    @property
+    def plain_bytes(self) -> int:
+        """Size of all artifacts unpacked."""
+        return sum(artifact.plain_bytes for artifact in self.artifacts)
 
     @property
     def rows(self) -> int | None:

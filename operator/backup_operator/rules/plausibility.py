@@ -1,0 +1,266 @@
+"""Room `rules`: whether a backup looks like those before it; pure. Called by `worker.plausible`.
+
+The runs are walked from old to new. Each is compared with the last few *that were in line*, and joins them only when
+it is in line itself: a collapse does not become the usual state because days pass, and data that is back is in line at
+once. What was in line when it was made stays so: retention thins out what it was compared with. A person accepts a
+change by naming a run; from that one on the comparison begins anew.
+
+Housekeeping is no collapse: keys that expire, the oldest partition of a dated series, a queue that is empty today.
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from statistics import median
+from typing import NamedTuple
+
+from backup_operator.contract.report import Comparison
+from backup_operator.vocabulary.reasons import Reason
+
+COMPARED_RUNS = 7
+"""A week of nights: their median bears three odd ones, and follows what grows or shrinks by and by."""
+COLLAPSED_BELOW = 0.5
+"""Of the median. Housekeeping rarely takes half of everything between two runs, and an accident rarely leaves half."""
+SMALLEST_ROWS = 100
+"""With fewer rows in all, half of them come and go in a day's work; that none is left is told of any number."""
+SMALLEST_KEYS = 100
+"""The same for Redis."""
+SMALLEST_BYTES = 64 * 1024
+"""A schema alone makes tens of KiB; of less than that, half is a few comments."""
+STEADY_RUNS = 3
+"""A table that held rows in so many runs in a row is not one that is empty now and then."""
+STEADY_ROWS = 10
+"""Locks, sessions and queues often hold a few rows, and none the next night."""
+EXPIRING_SHARE = 0.1
+"""Of all keys. Where more of them expire, the size of a Redis says nothing: caches flush."""
+_NAMED_TABLES = 3
+
+_DATED = re.compile(r"(?:19|20)\d\d(?:[-_.a-z]?\d+)*")
+"""The date in the name of a partition: `events_2026_11`, `events_p20261123`, `log_y2026m11`."""
+
+
+class KeyFigures(NamedTuple):
+    """Keys of a Redis that stay until they are deleted, and those with a time to live."""
+
+    lasting: int
+    expiring: int
+
+
+@dataclass(frozen=True)
+class SeenRun:
+    """A run of the store, as far as it is compared; None where an entry does not count that."""
+
+    name: str
+    """Of one kind of source, names sort as the runs began."""
+    spec_digest: str
+    size_bytes: int
+    """Unpacked: another compression is no change of the data."""
+    rows_per_table: Mapping[str, int] | None = None
+    keys: KeyFigures | None = None
+    was_in_line: bool = False
+    """It was compared when it was made, and found in line."""
+    accepted_run: str = ""
+    """What had been accepted when it was made."""
+
+
+def compare_newest(runs: Iterable[SeenRun], accepted_run: str = "") -> Comparison | None:
+    """How the newest run looks beside those before it; None when there is none. The order of `runs` does not matter."""
+    return compare_in_order(sorted(runs, key=lambda run: run.name), accepted_run)
+
+
+def compare_in_order(runs: Iterable[SeenRun], accepted_run: str = "") -> Comparison | None:
+    """The same for runs that come oldest first; only one of them is held at a time."""
+    walk = _Walk(accepted_run)
+    for run in runs:
+        walk.take(run)
+    return walk.comparison()
+
+
+class _Finding(NamedTuple):
+    reason: Reason
+    words: str
+
+
+class _Walk:
+    def __init__(self, accepted_run: str) -> None:
+        self._wanted = accepted_run
+        self._begun_at = ""
+        self._before_change = _Usual()
+        self._usual = _Usual()
+        self._newest: SeenRun | None = None
+        self._compared_with = 0
+        self._finding: _Finding | None = None
+        self._since = ""
+
+    def take(self, run: SeenRun) -> None:
+        for accepted in sorted((self._wanted, run.accepted_run)):
+            self._begin_anew_at(accepted, run)
+        self._newest, self._compared_with = run, len(self._usual)
+        self._finding = None if run.was_in_line else self._usual.finding(run)
+        if self._finding is None:
+            self._since = ""
+            self._usual.add(run)
+        else:
+            self._since = self._since or run.name
+
+    def _begin_anew_at(self, accepted: str, run: SeenRun) -> None:
+        """A run of the future that is accepted is none: it begins nothing until it is there."""
+        if self._begun_at < accepted <= run.name:
+            self._begun_at = accepted
+            if len(self._usual):
+                self._before_change, self._usual = self._usual, _Usual()
+
+    def comparison(self) -> Comparison | None:
+        newest = self._newest
+        if newest is None:
+            return None
+        finding = self._finding
+        return Comparison(
+            run=newest.name,
+            compared_with=self._compared_with,
+            reason=finding and finding.reason,
+            since_run=self._since,
+            message=f"{newest.name} {finding.words}" if finding else "",
+            accepted=finding is None and self._before_change.finding(newest) is not None,
+        )
+
+
+class _Steady(NamedTuple):
+    """A table in the runs that are in line: its rows in the last one, and in how many in a row it held some."""
+
+    rows: int
+    runs: int
+
+
+@dataclass
+class _Usual:
+    """What the last runs in line hold."""
+
+    last: SeenRun | None = None
+    rows: deque[int] = field(default_factory=lambda: deque(maxlen=COMPARED_RUNS))
+    keys: deque[KeyFigures] = field(default_factory=lambda: deque(maxlen=COMPARED_RUNS))
+    sizes: deque[int] = field(default_factory=lambda: deque(maxlen=COMPARED_RUNS))
+    tables: dict[str, _Steady] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """How many runs a run is compared with."""
+        return len(self.sizes)
+
+    def add(self, run: SeenRun) -> None:
+        self.last = run
+        self.sizes.append(run.size_bytes)
+        if run.keys is not None:
+            self.keys.append(run.keys)
+        if run.rows_per_table is not None:
+            self.rows.append(sum(run.rows_per_table.values()))
+            self.tables = {table: self._steady(table, rows) for table, rows in run.rows_per_table.items()}
+
+    def _steady(self, table: str, rows: int) -> _Steady:
+        before = self.tables.get(table)
+        return _Steady(rows, (before.runs if before else 0) + 1 if rows >= STEADY_ROWS else 0)
+
+    def finding(self, run: SeenRun) -> _Finding | None:
+        """What is out of line, the gravest first; None when nothing is, or there is nothing to compare with."""
+        findings = [*self._of_tables(run), *self._of_keys(run), *self._of_size(run)]
+        if self.last is None or not findings:
+            return None
+        words = "; ".join([*(finding.words for finding in findings), *self._of_spec(run, self.last)])
+        return _Finding(findings[0].reason, words)
+
+    def _of_tables(self, run: SeenRun) -> Iterator[_Finding]:
+        found = run.rows_per_table
+        if found is None or not self.rows:
+            return
+        vanished = self._vanished(found)
+        if vanished:
+            yield _Finding(Reason.TABLE_VANISHED, f"lacks {_named(vanished)} of before")
+        rows, expected = sum(found.values()), median(self.rows)
+        if _has_collapsed(rows, expected, SMALLEST_ROWS):
+            words = f"holds {rows:,} rows instead of about {expected:,.0f}"
+            yield _Finding(Reason.ROWS_COLLAPSED, _with_losses(words, self._losses(found)))
+        emptied = self._emptied(found)
+        if emptied:
+            yield _Finding(Reason.ROWS_COLLAPSED, f"has nothing left in {_named(emptied)} of before")
+
+    def _vanished(self, found: Mapping[str, int]) -> dict[str, int]:
+        missing = {name: table.rows for name, table in self.tables.items() if table.rows and name not in found}
+        return _without_rotated(missing, found) if missing else missing
+
+    def _emptied(self, found: Mapping[str, int]) -> dict[str, int]:
+        steady = (name for name, table in self.tables.items() if table.runs >= STEADY_RUNS and found.get(name) == 0)
+        return _without_rotated({name: self.tables[name].rows for name in steady}, found)
+
+    def _losses(self, found: Mapping[str, int]) -> dict[str, str]:
+        """The tables that lost most, of those that are there yet, with what is left."""
+        lost = {name: table.rows - found[name] for name, table in self.tables.items() if name in found}
+        most = sorted((name for name, rows in lost.items() if rows > 0), key=lambda name: (-lost[name], name))
+        return {name: f"{found[name]:,} of {self.tables[name].rows:,}" for name in most}
+
+    def _of_keys(self, run: SeenRun) -> Iterator[_Finding]:
+        if run.keys is None or not self.keys:
+            return
+        found = run.keys.lasting
+        expected = median(figures.lasting for figures in self.keys)
+        expiring = median(figures.expiring for figures in self.keys)
+        # of what is mostly a cache, a key or two without a time to live are locks, and no loss
+        if _has_collapsed(found, expected, SMALLEST_KEYS) and (expected >= SMALLEST_KEYS or expected > expiring):
+            words = f"holds {found:,} keys that do not expire instead of about {expected:,.0f}"
+            yield _Finding(Reason.KEYS_COLLAPSED, words)
+
+    def _of_size(self, run: SeenRun) -> Iterator[_Finding]:
+        if not self.sizes or self._caches():
+            return
+        expected = median(self.sizes)
+        if expected >= SMALLEST_BYTES and run.size_bytes < COLLAPSED_BELOW * expected:
+            words = f"unpacks to {run.size_bytes:,} bytes instead of about {expected:,.0f}"
+            yield _Finding(Reason.SIZE_COLLAPSED, words)
+
+    def _caches(self) -> bool:
+        """Whether so many keys expire that the size goes up and down with them."""
+        return any(figures.expiring > EXPIRING_SHARE * sum(figures) for figures in self.keys)
+
+    def _of_spec(self, run: SeenRun, last: SeenRun) -> Iterator[str]:
+        yield f"expected is the median of the {len(self)} backups in line up to {last.name}"
+        if run.spec_digest != last.spec_digest:
+            yield "the policy's spec has been changed since, which may be the cause"
+
+
+def _has_collapsed(found: int, expected: float, smallest: int) -> bool:
+    return found < COLLAPSED_BELOW * expected and (expected >= smallest or found == 0)
+
+
+def _without_rotated(missing: Mapping[str, int], found: Mapping[str, int]) -> dict[str, int]:
+    """The missing tables, except for partitions that are older than all of their dated series that hold rows now."""
+    oldest: dict[str, tuple[int, ...]] = {}
+    for series, date in (_series(name) for name, rows in found.items() if rows):
+        oldest[series] = min(oldest.get(series, date), date)
+    dated = {name: _series(name) for name in missing}
+    rotated = {name for name, (series, date) in dated.items() if date and series in oldest and date < oldest[series]}
+    return {name: rows for name, rows in missing.items() if name not in rotated}
+
+
+def _series(name: str) -> tuple[str, tuple[int, ...]]:
+    """The name without its date, and the numbers of the date; none where it has none."""
+    dates = list(_DATED.finditer(name))
+    if not dates:
+        return name, ()
+    date = dates[-1]
+    numbers = tuple(int(number) for number in re.findall(r"\d+", date.group()))
+    return f"{name[: date.start()]}<date>{name[date.end() :]}", numbers
+
+
+def _named(tables: Mapping[str, int]) -> str:
+    """`2 tables: public.users (1,000 rows), public.orders (20 rows)`, the largest first."""
+    largest = sorted(tables, key=lambda name: (-tables[name], name))
+    words = [f"{name} ({tables[name]:,} rows)" for name in islice(largest, _NAMED_TABLES)]
+    more = ", …" if len(largest) > _NAMED_TABLES else ""
+    return f"{len(largest)} table{'s' if len(largest) > 1 else ''}: {', '.join(words)}{more}"
+
+
+def _with_losses(words: str, losses: Mapping[str, str]) -> str:
+    if not losses:
+        return words
+    named = ", ".join(f"{left} in {name}" for name, left in islice(losses.items(), _NAMED_TABLES))
+    return f"{words} ({named}{', …' if len(losses) > _NAMED_TABLES else ''})"
