@@ -9,9 +9,10 @@ import os
 import random
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from backup_operator.api.meta import API_VERSION
+from backup_operator.controller.announce import announce
 from backup_operator.controller.cluster import (
     POLICIES,
     RESTORES,
@@ -24,11 +25,13 @@ from backup_operator.controller.cluster import (
 )
 from backup_operator.controller.lease import Leadership
 from backup_operator.controller.memory import Memory
+from backup_operator.controller.notifier import Desk, Notifier
 from backup_operator.controller.policies import Policies
 from backup_operator.controller.queue import DirtyQueue, RetryLater
 from backup_operator.controller.restores import Restores
 from backup_operator.controller.settings import Settings
 from backup_operator.controller.sight import job_state, work_of
+from backup_operator.manifests.event import Occurrence, Subject
 from backup_operator.manifests.labels import Work, policy_of, request_of
 from backup_operator.rules.runs import JobState
 
@@ -64,8 +67,9 @@ class Engine:
         self._settings = settings
         self._memory = Memory()
         self._queue: DirtyQueue[Dirty] = DirtyQueue(self._reconcile, expected=(RetryLater, ClusterError))
-        self._policies = Policies(cluster, settings, self._memory, mark=self._mark_policy)
-        self._restores = Restores(cluster, settings, self._memory)
+        self.notifier = Notifier(settings.notifications, Desk(self._mark_subject, self._announce))
+        self._policies = Policies(cluster, settings, self._memory, mark=self._mark_policy, notifier=self.notifier)
+        self._restores = Restores(cluster, settings, self._memory, notifier=self.notifier)
         self._tasks: list[asyncio.Task[None]] = []
         self.leadership = Leadership(cluster, settings.lease, settings.identity, settings.lease_duration)
 
@@ -74,9 +78,12 @@ class Engine:
         await self.check_crds()
         self._supervise(self.leadership.run(), "lease")
         self._supervise(self._work(), "work")
+        if self.notifier.has_routes:
+            self._supervise(self.notifier.run(), "notifier")
 
     async def stop(self) -> None:
         """End the tasks and let the next operator take over at once."""
+        await self.notifier.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -129,6 +136,13 @@ class Engine:
     def _mark_open_requests(self, namespace: str) -> None:
         for key in self._memory.open_requests(namespace):
             self._queue.mark(Dirty(RESTORES.plural, key))
+
+    def _mark_subject(self, subject: Subject) -> None:
+        plural = POLICIES.plural if subject.kind == POLICIES.kind else RESTORES.plural
+        self._queue.mark(Dirty(plural, Key(subject.namespace, subject.name)))
+
+    async def _announce(self, subject: Subject, occurrence: Occurrence) -> None:
+        await announce(self._cluster, subject, [occurrence], datetime.now(UTC), instance=self._settings.identity)
 
     async def _reconcile(self, dirty: Dirty) -> timedelta | None:
         reconciler = self._policies if dirty.plural == POLICIES.plural else self._restores

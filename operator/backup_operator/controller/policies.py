@@ -27,6 +27,7 @@ from backup_operator.controller.cluster import (
     key_of,
 )
 from backup_operator.controller.memory import Memory, writes_where_it_wants
+from backup_operator.controller.notifier import Notifier
 from backup_operator.controller.observe import Observation, observe, until_next_look
 from backup_operator.controller.queue import RetryLater
 from backup_operator.controller.refusals import raise_if_it_heals
@@ -71,6 +72,11 @@ class _Case:
     before: BackupPolicyStatus
 
     @property
+    def subject(self) -> Subject:
+        """What Events and notices are about."""
+        return Subject(POLICIES.kind, self.key.namespace, self.key.name, self.raw["metadata"]["uid"])
+
+    @property
     def store(self) -> str:
         """The store that its CronJob writes to: the one that the spec names once it is accepted."""
         if self.policy is None or not self.accepted.holds:
@@ -89,12 +95,14 @@ class Policies:
         *,
         mark: Callable[[Key], None],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        notifier: Notifier | None = None,
     ) -> None:
         self._cluster = cluster
         self._settings = settings
         self._memory = memory
         self._mark = mark
         self._clock = settings.moved(clock)
+        self._notifier = notifier or Notifier.silent()
         self._applied: dict[Key, tuple[Manifest, str]] = {}
 
     async def reconcile(self, key: Key) -> timedelta | None:
@@ -115,17 +123,21 @@ class Policies:
         schedule = _moved(await self._schedule(case, no_claim, now), offset)
         sight = _sight(case, schedule, seen)
         after = next_status(case.before, sight, now)
+        due = self._notifier.policy_due_at(case.before, after, sight.rpo)
+        after = self._notifier.policy_noted(case.subject, case.before, after, sight.rpo)
         inventory_refused = not no_claim and await self._read_store_where_needed(case, seen, after)
         await self._report(case, after, now)
+        self._notifier.written(case.subject, after.notified)
         pauses = [until_next_look(now - seen.waits_since)] if seen.waits_since else []
         pauses += [_TRY_REFUSED_AGAIN] if schedule.refused or inventory_refused else []
-        moment = wake_up_at(after, sight.rpo, now)
-        pauses += [max(moment - self._clock(), timedelta()) + _JUST_AFTER] if moment else []
+        moments = [moment for moment in (wake_up_at(after, sight.rpo, now), due) if moment is not None]
+        pauses += [max(moment - self._clock(), timedelta()) + _JUST_AFTER for moment in moments]
         return min(pauses, default=None)
 
     def _forget(self, key: Key) -> None:
         """Drop the policy; one that waited for its path gets its turn."""
         self._memory.forget_policy(key)
+        self._notifier.gone(POLICIES.kind, key.namespace, key.name)
         self._applied.pop(Key(key.namespace, cronjob_name(key.name)), None)
         self._mark_neighbours(key)
 
@@ -219,11 +231,10 @@ class Policies:
         await self._cluster.apply_status(POLICIES, body)
         if case.before.store not in (None, after.store):
             self._mark_neighbours(case.key)
-        subject = Subject(POLICIES.kind, case.key.namespace, case.key.name, metadata["uid"])
         told = [Occurrence(one.reason, one.note, one.warning) for one in happenings(case.before, after)]
         for one in told:
             log.info("policy changed", extra={"policy": str(case.key), "reason": one.reason, "note": one.note})
-        await announce(self._cluster, subject, told, now, instance=self._settings.identity)
+        await announce(self._cluster, case.subject, told, now, instance=self._settings.identity)
 
 
 def _cause_to_read(case: _Case, seen: Observation, after: BackupPolicyStatus) -> str | None:

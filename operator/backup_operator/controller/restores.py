@@ -28,6 +28,7 @@ from backup_operator.controller.cluster import (
     key_of,
 )
 from backup_operator.controller.memory import Memory
+from backup_operator.controller.notifier import Notifier
 from backup_operator.controller.observe import until_next_look
 from backup_operator.controller.refusals import raise_if_it_heals
 from backup_operator.controller.settings import Settings
@@ -69,11 +70,13 @@ class Restores:
         memory: Memory,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        notifier: Notifier | None = None,
     ) -> None:
         self._cluster = cluster
         self._settings = settings
         self._memory = memory
         self._clock = settings.moved(clock)
+        self._notifier = notifier or Notifier.silent()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By namespace: from looking who is at a target to the marker nobody else may decide."""
         self._unanswered: set[str] = set()
@@ -98,9 +101,13 @@ class Restores:
             return raw
         if raw is None:
             self._memory.forget_request(key)
-        else:
-            self._memory.close_request(key)
-            self._unanswered.discard(raw["metadata"]["uid"])
+            self._notifier.gone(RESTORES.kind, key.namespace, key.name)
+            return None
+        self._memory.close_request(key)
+        self._unanswered.discard(raw["metadata"]["uid"])
+        if status_in(raw).notified is not None:
+            # it has ended, and somebody is still to be told
+            await self._report(raw, status_in(raw))
         return None
 
     async def _step(self, raw: Manifest, key: Key) -> timedelta | None:
@@ -148,6 +155,14 @@ class Restores:
 
     async def _report(self, read: Manifest, after: RestoreRequestStatus) -> Manifest:
         """Write the status where it changed, bound to the object that was read; the object as it is then."""
+        metadata = read["metadata"]
+        subject = Subject(RESTORES.kind, metadata["namespace"], metadata["name"], metadata["uid"])
+        after = self._notifier.restore_noted(subject, status_in(read), after)
+        written = await self._written(read, after)
+        self._notifier.written(subject, after.notified)
+        return written
+
+    async def _written(self, read: Manifest, after: RestoreRequestStatus) -> Manifest:
         wire = after.wire()
         if wire == (read.get("status") or {}):
             return read

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from backup_operator.controller.cluster import Key
+from backup_operator.controller.routes import Notifications, notifications_in
 from backup_operator.manifests.pod import WorkerPod
 
 
@@ -38,6 +39,8 @@ class Settings:
     """WORKERS: how many policies are reconciled at the same time."""
     clock_offset: timedelta
     """CLOCK_OFFSET_SECONDS, for tests: our clock and the workers' are so far ahead, or behind where it is negative."""
+    notifications: Notifications
+    """NOTIFICATION_ROUTES (JSON) and NOTIFICATION_URLS, the directory of the mounted Secret."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -53,6 +56,7 @@ class Settings:
             resync=_seconds(environment, "RESYNC_SECONDS", 600),
             workers=_number(environment, "WORKERS", 8),
             clock_offset=_clock_offset(environment),
+            notifications=_notifications(environment),
         )
 
     def moved(self, clock: Callable[[], datetime]) -> Callable[[], datetime]:
@@ -95,6 +99,13 @@ def _clock_offset(environment: Mapping[str, str]) -> timedelta:
     if not re.fullmatch("[+-]?[0-9]{1,10}", text, re.ASCII):
         raise SettingsInvalid(f"CLOCK_OFFSET_SECONDS is {text!r}; a whole number, which may be negative, is expected")
     return timedelta(seconds=int(text))
+
+
+def _notifications(environment: Mapping[str, str]) -> Notifications:
+    try:
+        return notifications_in(environment)
+    except ValueError as exc:
+        raise SettingsInvalid(f"NOTIFICATION_ROUTES cannot be read: {exc}") from exc
 
 
 def _names(text: str) -> tuple[str, ...]:
