@@ -195,6 +195,8 @@ class ListedBackup(StatusPart):
     """Name of the run; a restore asks for it."""
     time: Time
     """When the run began."""
+    duration_seconds: int | None = None
+    """How long it took."""
     size: str
     """Stored size in words, for example 1.2 GiB."""
     size_bytes: int

@@ -26,6 +26,8 @@ from backup_operator.vocabulary.conditions import ConditionStatus
 GROUP = "backup.agentsflow.ai"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
+ACCEPTED_ANNOTATION = f"{GROUP}/accepted-backup"
+"""On a BackupPolicy: the run from which on a person accepts what its data looks like."""
 
 _DURATION = Format(
     pattern="([0-9]{1,4}w)?([0-9]{1,4}d)?([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?",
@@ -69,6 +71,11 @@ Duration = Annotated[
 def format_time(moment: datetime) -> str:
     """The moment in UTC, to the second, as the API server writes it."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def to_the_second(moment: datetime) -> datetime:
+    """The moment in UTC as the API server keeps it: equal statuses must stay equal."""
+    return moment.astimezone(UTC).replace(microsecond=0)
 
 
 Time = Annotated[AwareDatetime, PlainSerializer(format_time), WithJsonSchema({"type": "string", "format": "date-time"})]

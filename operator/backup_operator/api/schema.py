@@ -64,7 +64,9 @@ RESOURCES = (
         (
             Column("Source", ".status.source"),
             Column("Schedule", ".spec.schedule"),
+            Column("Backups", ".status.backupCount", "integer"),
             Column("Last Good", ".status.lastSuccessfulBackup.startedAt", "date"),
+            Column("Limit", ".spec.objectives.rpo"),
             Column("Size", ".status.size"),
             Column("Next", ".status.nextBackupAt"),
             Column("Fresh", _condition("Fresh")),

@@ -12,8 +12,10 @@ from backup_operator.api.meta import Condition, format_duration, format_time, si
 from backup_operator.vocabulary.conditions import ConditionStatus, ConditionType
 from backup_operator.vocabulary.reasons import Reason
 
-CHAIN = (ConditionType.ACCEPTED, ConditionType.SCHEDULED, ConditionType.LAST_RUN_SUCCEEDED, ConditionType.FRESH)
+CHAIN = tuple(kind for kind in ConditionType if kind is not ConditionType.READY)
 """The parts of Ready, in the order they are judged; one that is absent does not apply."""
+CLOCK_SKEW = timedelta(minutes=5)
+"""So far after the present moment a backup may begin: the clocks of nodes differ. Later than that, one was wrong."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class Runs:
     next_run_at: datetime | None = None
     inventory_words: str = ""
     """Why the store's catalog could not be read; empty when it was, or is being read."""
+    missed_run_at: datetime | None = None
+    """A start on schedule that is over and that the CronJob controller has not made."""
+    suspended: bool = False
     locked_backups: int = 0
     """Backups in the store that were written under another passphrase than the present one."""
 
@@ -80,27 +85,27 @@ class Runs:
 def scheduled(seen: ScheduleSeen, accepted: Finding) -> Finding:
     """Whether the CronJob is as wanted."""
     if seen.refused:
-        return _false(Reason.APPLY_REFUSED, seen.refused)
+        return false(Reason.APPLY_REFUSED, seen.refused)
     if not seen.name:
-        return _false(accepted.reason, "There is no CronJob: the spec was never accepted.")
+        return false(accepted.reason, "There is no CronJob: the spec was never accepted.")
     if seen.suspended:
-        return _false(Reason.SUSPENDED, f"spec.suspend is true: CronJob {seen.name} starts no run.")
+        return false(Reason.SUSPENDED, f"spec.suspend is true: CronJob {seen.name} starts no run.")
     if not accepted.holds:
-        return _true(Reason.SCHEDULED, f"CronJob {seen.name} of the last accepted spec keeps running.")
+        return true(Reason.SCHEDULED, f"CronJob {seen.name} of the last accepted spec keeps running.")
     when = f", next at {format_time(seen.next_run_at)}" if seen.next_run_at else ""
-    return _true(Reason.SCHEDULED, f"CronJob {seen.name} runs at {seen.schedule} ({seen.time_zone}){when}.")
+    return true(Reason.SCHEDULED, f"CronJob {seen.name} runs at {seen.schedule} ({seen.time_zone}){when}.")
 
 
 def last_run_succeeded(runs: Runs) -> Finding:
     """Whether the newest run ended in a verified backup."""
     if runs.last_failed is not None and runs.newest_failed:
-        return _false(_known(runs.last_failed.reason), _failed_words(runs, runs.last_failed))
+        return false(_known(runs.last_failed.reason), _failed_words(runs, runs.last_failed))
     good = runs.last_good
     if good is not None:
         what = f"{good.rows} rows" if good.rows is not None else f"{good.keys} keys" if good.keys is not None else ""
         size = ", ".join(part for part in (size_in_words(good.size_bytes), what) if part)
         warnings = "".join(f" Warning: {sentence(warning)}" for warning in good.warnings or ())
-        return _true(Reason.SUCCEEDED, f"{good.name} is stored and verified ({size}).{warnings}")
+        return true(Reason.SUCCEEDED, f"{good.name} is stored and verified ({size}).{warnings}")
     inventory = f" The store could not be read: {runs.inventory_words}" if runs.inventory_words else ""
     return Finding(
         ConditionStatus.UNKNOWN, Reason.NEVER_RUN, f"No run has ended yet.{inventory}{_first_run_words(runs)}"
@@ -142,17 +147,43 @@ def fresh(runs: Runs, rpo: timedelta, now: datetime) -> Finding:
     """Whether the newest verified run *started* less than `rpo` ago."""
     good, limit = runs.last_good, format_duration(rpo)
     deadline = fresh_until(good, rpo)
+    if good is not None and good.started_at > now + CLOCK_SKEW:
+        return false(Reason.OBJECTIVE_EXCEEDED, _to_come_words(good, runs))
     if good is not None and deadline is not None and now < deadline:
-        return _true(Reason.WITHIN_OBJECTIVE, f"{good.name} is younger than {limit}, until {format_time(deadline)}.")
-    if runs.active is not None and now - runs.active.since > rpo:
-        words = f"Job {runs.active.job_name} has been running for more than {limit} and no fresh backup is left."
-        return _false(Reason.RUN_STUCK, words)
+        return true(Reason.WITHIN_OBJECTIVE, f"{good.name} is younger than {limit}, until {format_time(deadline)}.")
+    if runs.active is not None and now - runs.active.since >= rpo:
+        return false(Reason.RUN_STUCK, _stuck_words(runs, runs.active, limit))
     if good is None:
-        return _false(Reason.NEVER_SUCCEEDED, _no_backup_words(runs.locked_backups))
+        return false(Reason.NEVER_SUCCEEDED, f"{_no_backup_words(runs.locked_backups)}{_meanwhile(runs)}")
     began = format_time(good.started_at)
-    return _false(
-        Reason.OBJECTIVE_EXCEEDED, f"The newest verified backup, {good.name} of {began}, is older than {limit}."
+    words = f"The newest verified backup, {good.name} of {began}, is older than {limit}."
+    return false(Reason.OBJECTIVE_EXCEEDED, f"{words}{_meanwhile(runs)}")
+
+
+def _to_come_words(good: BackupRecord, runs: Runs) -> str:
+    began = format_time(good.started_at)
+    return f"{good.name} began at {began}, by a clock that was ahead: nobody knows how old it is.{_meanwhile(runs)}"
+
+
+def _stuck_words(runs: Runs, active: ActiveBackup, limit: str) -> str:
+    look = f"kubectl -n {runs.namespace} describe job {active.job_name}"
+    end = f"kubectl -n {runs.namespace} delete job {active.job_name}"
+    return (
+        f"Job {active.job_name} was started at {format_time(active.since)}, has not ended after more than {limit}, and "
+        f"no fresh backup is left. To see what it waits for: {look}; to end it: {end}"
     )
+
+
+def _meanwhile(runs: Runs) -> str:
+    """What is under way, or why nothing is."""
+    if runs.active is not None:
+        return f" Job {runs.active.job_name} is on its way since {format_time(runs.active.since)}."
+    if runs.suspended:
+        return " spec.suspend is true, so no run starts on schedule."
+    if runs.missed_run_at is not None:
+        look = f"kubectl -n {runs.namespace} describe cronjob {runs.cronjob}"
+        return f" The run of {format_time(runs.missed_run_at)} was never started; to see why: {look}"
+    return f" Next run at {format_time(runs.next_run_at)}." if runs.next_run_at else ""
 
 
 def _no_backup_words(locked: int) -> str:
@@ -174,9 +205,9 @@ def ready(findings: Mapping[ConditionType, Finding]) -> Finding:
     for kind in CHAIN:
         finding = findings.get(kind)
         if finding is not None and not finding.holds:
-            return _false(finding.reason, f"{kind.value}: {finding.message}")
+            return false(finding.reason, f"{kind.value}: {finding.message}")
     newest = findings.get(ConditionType.LAST_RUN_SUCCEEDED)
-    return _true(Reason.READY, newest.message if newest else MEANING_OF_READY)
+    return true(Reason.READY, newest.message if newest else MEANING_OF_READY)
 
 
 MEANING_OF_READY = "Every condition that applies is true."
@@ -214,9 +245,11 @@ def sentence(text: str) -> str:
     return text if text.endswith((".", "…", "!", "?")) else f"{text}."
 
 
-def _true(reason: Reason, message: str) -> Finding:
+def true(reason: Reason, message: str) -> Finding:
+    """A condition that holds."""
     return Finding(ConditionStatus.TRUE, reason, message)
 
 
-def _false(reason: Reason, message: str) -> Finding:
+def false(reason: Reason, message: str) -> Finding:
+    """A condition that does not hold."""
     return Finding(ConditionStatus.FALSE, reason, message)

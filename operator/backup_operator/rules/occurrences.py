@@ -7,9 +7,19 @@ from backup_operator.api.meta import Condition, size_in_words
 from backup_operator.api.restorestatus import RestoreRequestStatus, RestoreState
 from backup_operator.rules.conditions import sentence
 from backup_operator.vocabulary.conditions import ConditionStatus, ConditionType, RestoreConditionType
+from backup_operator.vocabulary.reasons import Reason
 
 _TOLD_BY_RUNS = (ConditionType.READY.value, ConditionType.LAST_RUN_SUCCEEDED.value)
 """Ready repeats its parts, and each run that ends has an Event of its own."""
+_TOLD_WHEN_WRONG = (
+    ConditionType.RETAINED.value,
+    ConditionType.STORAGE_AVAILABLE.value,
+    ConditionType.PLAUSIBLE.value,
+)
+"""Good news of these is news only after bad, or when a person has brought it about."""
+_BY_A_PERSON = (Reason.DRY_RUN.value, Reason.CHANGE_ACCEPTED.value)
+BACKUPS_DELETED = "BackupsDeleted"
+"""The Event of a round of retention that deleted something."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +32,9 @@ class Happening:
 
 
 def happenings(before: BackupPolicyStatus, after: BackupPolicyStatus) -> list[Happening]:
-    """What changed between the two: conditions, a run that failed, a run that ended well."""
-    return [*_turned_conditions(before, after), *_failed_run(before, after), *_good_run(before, after)]
+    """What changed between the two: conditions, a run that failed, a run that ended well, backups that went."""
+    runs = [*_failed_run(before, after), *_good_run(before, after)]
+    return [*_turned_conditions(before, after), *runs, *_deletions(before, after)]
 
 
 def _turned_conditions(before: BackupPolicyStatus, after: BackupPolicyStatus) -> list[Happening]:
@@ -32,7 +43,15 @@ def _turned_conditions(before: BackupPolicyStatus, after: BackupPolicyStatus) ->
         Happening(one.reason, f"{one.type}: {one.message}", warning=_is_bad(one))
         for one in after.conditions
         if one.type not in _TOLD_BY_RUNS and known.get(one.type) != (one.status, one.reason)
+        if not _is_no_news(one, known.get(one.type))
     ]
+
+
+def _is_no_news(condition: Condition, known: tuple[ConditionStatus, str] | None) -> bool:
+    """Whether all is well with the store's upkeep, as it was."""
+    if condition.type not in _TOLD_WHEN_WRONG or _is_bad(condition) or condition.reason in _BY_A_PERSON:
+        return False
+    return known is None or known[0] is not ConditionStatus.FALSE
 
 
 def _is_bad(condition: Condition) -> bool:
@@ -54,6 +73,17 @@ def _good_run(before: BackupPolicyStatus, after: BackupPolicyStatus) -> list[Hap
     return [
         Happening("Succeeded", f"{good.name} is stored and verified, {size_in_words(good.size_bytes)}", warning=False)
     ]
+
+
+def _deletions(before: BackupPolicyStatus, after: BackupPolicyStatus) -> list[Happening]:
+    done, known = after.retention, before.retention
+    if done is None or not done.deleted or (known and known.applied_at == done.applied_at):
+        return []
+    names = done.deleted_names or ()
+    listed = ", ".join(names) + (", …" if len(names) < done.deleted else "")
+    what = "1 backup" if done.deleted == 1 else f"{done.deleted} backups"
+    freed = size_in_words(done.freed_bytes or 0)
+    return [Happening(BACKUPS_DELETED, f"{what} went by spec.retention, {freed} freed: {listed}", warning=False)]
 
 
 RESTORE_STARTED = "RestoreStarted"

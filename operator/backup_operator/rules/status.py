@@ -9,17 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from backup_operator.api.backuppolicy import (
-    LISTED_BACKUPS,
     ActiveBackup,
     BackupPolicyStatus,
-    BackupRecord,
     FailedBackup,
-    ListedBackup,
-    StorageStatus,
 )
-from backup_operator.api.meta import format_time, size_in_words
+from backup_operator.api.meta import format_time, size_in_words, to_the_second
 from backup_operator.api.storage import DEFAULT_USAGE_LIMIT_PERCENT
-from backup_operator.contract.report import BackupLine, Catalog, Fault, Report, StorageUse
+from backup_operator.contract.report import Fault, Report
 from backup_operator.rules.conditions import (
     Finding,
     Runs,
@@ -34,6 +30,9 @@ from backup_operator.rules.conditions import (
     sentence,
 )
 from backup_operator.rules.runs import JobSeen, JobState, Verdict, verdict_of
+from backup_operator.rules.schedule import ScheduleInvalid, TimeZoneUnknown, next_run
+from backup_operator.rules.stored import Letter, stored
+from backup_operator.rules.upkeep import Wish, plausible, retained, storage_available
 from backup_operator.vocabulary.choices import Outcome
 from backup_operator.vocabulary.conditions import ConditionStatus, ConditionType
 from backup_operator.vocabulary.reasons import Reason
@@ -72,19 +71,10 @@ def next_status(before: BackupPolicyStatus, sight: Sight, now: datetime) -> Back
     """What the status should say now."""
     known = before if before.store in (None, sight.store) else _of_another_store(before)
     verdicts = _verdicts(sight.backups)
-    stored = _stored(known, sight, verdicts)
-    runs = Runs(
-        namespace=sight.namespace,
-        cronjob=sight.schedule.name,
-        last_good=stored.last_successful_backup,
-        last_failed=_last_failed(known, sight.backups, verdicts),
-        active=_active(sight.backups),
-        next_run_at=None if sight.schedule.suspended else sight.schedule.next_run_at,
-        inventory_words=_inventory_words(sight.inventories),
-        locked_backups=stored.locked_backups or 0,
-    )
-    findings = _findings(sight, runs, now)
-    return stored.model_copy(
+    after = stored(known.model_copy(update={"store": sight.store}), _letters(sight, verdicts), now)
+    runs = _runs(sight, after, _last_failed(known, sight.backups, verdicts), now)
+    findings = _findings(sight, after, runs, now)
+    return after.model_copy(
         update={
             "observed_generation": sight.generation,
             "conditions": as_conditions(findings, before.conditions, generation=sight.generation, now=now),
@@ -98,6 +88,32 @@ def next_status(before: BackupPolicyStatus, sight: Sight, now: datetime) -> Back
             "message": findings[ConditionType.READY].message,
         }
     )
+
+
+def _runs(sight: Sight, store: BackupPolicyStatus, last_failed: FailedBackup | None, now: datetime) -> Runs:
+    return Runs(
+        namespace=sight.namespace,
+        cronjob=sight.schedule.name,
+        last_good=store.last_successful_backup,
+        last_failed=last_failed,
+        active=_active(sight.backups),
+        next_run_at=None if sight.schedule.suspended else sight.schedule.next_run_at,
+        missed_run_at=_missed_run(sight.schedule, now),
+        suspended=sight.schedule.suspended,
+        inventory_words=_inventory_words(sight.inventories),
+        locked_backups=store.locked_backups or 0,
+    )
+
+
+def _missed_run(seen: ScheduleSeen, now: datetime) -> datetime | None:
+    """The first start after the CronJob's last one that should have been made by now."""
+    if seen.counts_from is None or seen.suspended:
+        return None
+    try:
+        due = next_run(seen.schedule, seen.time_zone, seen.counts_from, since=seen.counts_from)
+    except (ScheduleInvalid, TimeZoneUnknown):
+        return None
+    return due if due is not None and due + _STARTS_WITHIN <= now else None
 
 
 def wake_up_at(status: BackupPolicyStatus, rpo: timedelta | None, now: datetime) -> datetime | None:
@@ -138,16 +154,37 @@ def report_was_lost(status: BackupPolicyStatus, jobs: Iterable[JobSeen]) -> JobS
 
 
 _CLOCK_SKEW = timedelta(minutes=1)
+_STARTS_WITHIN = timedelta(minutes=2)
+"""The CronJob controller looks at its schedules when they are due; only one that is away takes longer."""
 
 
-def _findings(sight: Sight, runs: Runs, now: datetime) -> dict[ConditionType, Finding]:
+def _findings(sight: Sight, store: BackupPolicyStatus, runs: Runs, now: datetime) -> dict[ConditionType, Finding]:
+    wish = _wish(sight)
+    upkeep = {
+        ConditionType.RETAINED: retained(store, runs, wish),
+        ConditionType.STORAGE_AVAILABLE: storage_available(store, runs, wish),
+        ConditionType.PLAUSIBLE: plausible(store, wish),
+    }
     parts = {
         ConditionType.ACCEPTED: sight.accepted,
         ConditionType.SCHEDULED: scheduled(sight.schedule, sight.accepted),
         ConditionType.LAST_RUN_SUCCEEDED: last_run_succeeded(runs),
+        ConditionType.FRESH: _freshness(sight, runs, now),
+        **{kind: finding for kind, finding in upkeep.items() if finding is not None},
     }
-    parts[ConditionType.FRESH] = _freshness(sight, runs, now)
     return {ConditionType.READY: ready(parts), **parts}
+
+
+def _wish(sight: Sight) -> Wish:
+    return Wish(
+        namespace=sight.namespace,
+        policy=sight.name,
+        claim=sight.claim or sight.store.partition(":")[0],
+        usage_limit_percent=sight.usage_limit_percent,
+        retention_digest=sight.retention_digest,
+        dry_run=sight.dry_run,
+        accepted_run=sight.accepted_run,
+    )
 
 
 def _freshness(sight: Sight, runs: Runs, now: datetime) -> Finding:
@@ -173,121 +210,16 @@ def _verdicts(jobs: Iterable[JobSeen]) -> list[Verdict]:
     return sorted((one for one in found if one is not None), key=lambda one: one.created_at)
 
 
-def _stored(before: BackupPolicyStatus, sight: Sight, verdicts: list[Verdict]) -> BackupPolicyStatus:
-    """The part of the status that speaks of the store."""
-    reports = [one.report for one in verdicts if one.report] + _inventory_reports(sight.inventories)
-    fresh_reports = sorted((one for one in reports if _not_older(one, before)), key=_catalog_is_of)
-    status = before.model_copy(update={"store": sight.store})
-    for report in fresh_reports:
-        status = _with_report(status, report)
-    return status
-
-
-def _inventory_reports(inventories: Iterable[JobSeen]) -> list[Report]:
-    return [report for job in inventories if (report := _good_report(job)) is not None]
+def _letters(sight: Sight, verdicts: list[Verdict]) -> list[Letter]:
+    """Every report that may speak of the store: those of runs, and those of inventories that succeeded."""
+    of_runs = [Letter(one.report, one.created_at) for one in verdicts if one.report]
+    good = ((job, _good_report(job)) for job in sight.inventories)
+    return of_runs + [Letter(report, job.created_at) for job, report in good if report is not None]
 
 
 def _good_report(job: JobSeen) -> Report | None:
     reports = (one.report for one in reversed(job.attempts) if one.report is not None)
     return next((report for report in reports if report.outcome is Outcome.SUCCEEDED), None)
-
-
-def _catalog_is_of(report: Report) -> tuple[datetime, bool]:
-    """The moment up to which a report's catalog holds every backup for sure; a run's own comes after an inventory's.
-
-    An inventory may read the store just before a run commits and end after it: it speaks for the moment it began.
-    """
-    is_run = report.kind == "Backup"
-    return (report.completed_at if is_run else report.started_at, is_run)
-
-
-def _not_older(report: Report, before: BackupPolicyStatus) -> bool:
-    """Whether a report may say something about the store that the status does not know."""
-    last = before.last_successful_backup
-    if last is None:
-        return True
-    moment, is_run = _catalog_is_of(report)
-    known = _to_the_second(moment)
-    return known >= last.completed_at if is_run else known > last.completed_at
-
-
-def _with_report(status: BackupPolicyStatus, report: Report) -> BackupPolicyStatus:
-    changes: dict[str, object] = {}
-    if report.storage is not None:
-        changes |= {"storage": _storage(report.storage), "used": _used_words(report.storage)}
-    if report.catalog is not None:
-        changes |= _catalog_fields(report.catalog)
-    if report.backup is not None and report.outcome is Outcome.SUCCEEDED:
-        changes["last_successful_backup"] = backup_record(report.backup, report.warnings)
-    elif report.catalog is not None and (report.catalog.backups or not report.catalog.count):
-        changes["last_successful_backup"] = _newest_in(report.catalog, status)
-    return status.model_copy(update=changes)
-
-
-def _newest_in(catalog: Catalog, status: BackupPolicyStatus) -> BackupRecord | None:
-    """The newest verified backup of a catalog; what is known of the same one says more.
-
-    One that is known stays the newest when a changed passphrase keeps the worker from opening its entry: as long as
-    there are no fewer entries than before.
-    """
-    known = status.last_successful_backup
-    newest = next((line for line in catalog.backups if line.verified), None)
-    if catalog.locked and known and (newest is None or newest.started_at < known.started_at):
-        entries_before = (status.backup_count or 0) + (status.locked_backups or 0)
-        if catalog.count + catalog.locked >= entries_before:
-            return known
-    if newest is None or (known is not None and known.name == newest.name):
-        return known if newest else None
-    return backup_record(newest)
-
-
-def _catalog_fields(catalog: Catalog) -> dict[str, object]:
-    return {
-        "backups": tuple(_listed(line) for line in catalog.backups[:LISTED_BACKUPS]),
-        "backup_count": catalog.count,
-        "locked_backups": catalog.locked,
-        "oldest_backup_at": catalog.oldest_at and _to_the_second(catalog.oldest_at),
-    }
-
-
-def backup_record(line: BackupLine, warnings: tuple[str, ...] = ()) -> BackupRecord:
-    """A line of the catalog as the status shows it."""
-    return BackupRecord(
-        name=line.name,
-        started_at=_to_the_second(line.started_at),
-        completed_at=_to_the_second(line.completed_at),
-        duration_seconds=round((line.completed_at - line.started_at).total_seconds()),
-        size_bytes=line.size_bytes,
-        rows=line.rows,
-        keys=line.keys,
-        verified=line.verified,
-        warnings=warnings or None,
-    )
-
-
-def _listed(line: BackupLine) -> ListedBackup:
-    return ListedBackup(
-        name=line.name,
-        time=_to_the_second(line.started_at),
-        size=size_in_words(line.size_bytes),
-        size_bytes=line.size_bytes,
-        rows=line.rows,
-        keys=line.keys,
-        verified=line.verified,
-    )
-
-
-def _storage(use: StorageUse) -> StorageStatus:
-    return StorageStatus(
-        used_bytes=use.used_bytes,
-        capacity_bytes=use.capacity_bytes,
-        used_percent=use.used_percent,
-        store_bytes=use.store_bytes,
-    )
-
-
-def _used_words(use: StorageUse) -> str:
-    return f"{use.used_percent} % of {size_in_words(use.capacity_bytes)}"
 
 
 def _last_failed(before: BackupPolicyStatus, jobs: tuple[JobSeen, ...], verdicts: list[Verdict]) -> FailedBackup | None:
@@ -337,8 +269,8 @@ def _moment(failed: FailedBackup) -> datetime:
 
 
 def _failed_record(verdict: Verdict, fault: Fault) -> FailedBackup:
-    started = _to_the_second(verdict.started_at)
-    ended = verdict.completed_at and _to_the_second(verdict.completed_at)
+    started = to_the_second(verdict.started_at)
+    ended = verdict.completed_at and to_the_second(verdict.completed_at)
     return FailedBackup(
         name=(verdict.report.run or None) if verdict.report else None,
         started_at=started,
@@ -371,8 +303,3 @@ def _inventory_words(inventories: Iterable[JobSeen]) -> str:
         return ""
     hint = f" Hint: {sentence(verdict.fault.hint)}" if verdict.fault.hint else ""
     return f"{verdict.fault.reason.value}: {_fault_words(verdict.fault).rstrip('.')}.{hint}"
-
-
-def _to_the_second(moment: datetime) -> datetime:
-    """As the API server keeps times; equal statuses must stay equal."""
-    return moment.astimezone(UTC).replace(microsecond=0)

@@ -136,6 +136,39 @@ FRESH = {
         runs(last_good=good(3 * RPO), active=active(RPO + HOUR)), FALSE, Reason.RUN_STUCK, ("app-db-2",)
     ),
     "no backup and a run that does not end": Case(runs(active=active(RPO + HOUR)), FALSE, Reason.RUN_STUCK),
+    "no backup and a run that has waited for exactly the objective": Case(
+        runs(active=active(RPO)),
+        FALSE,
+        Reason.RUN_STUCK,
+        ("kubectl -n prod describe job app-db-2", "kubectl -n prod delete job app-db-2"),
+    ),
+    "a young backup and a run that does not end": Case(
+        runs(last_good=good(HOUR), active=active(RPO + HOUR)), TRUE, Reason.WITHIN_OBJECTIVE
+    ),
+    "an old backup and a run on its way": Case(
+        runs(last_good=good(RPO + HOUR), active=active(HOUR)),
+        FALSE,
+        Reason.OBJECTIVE_EXCEEDED,
+        ("Job app-db-2 is on its way since 2026-11-24T11:00:00Z.",),
+    ),
+    "an old backup while suspended": Case(
+        runs(last_good=good(RPO + HOUR), suspended=True), FALSE, Reason.OBJECTIVE_EXCEEDED, ("spec.suspend is true",)
+    ),
+    "an old backup and a run that was never started": Case(
+        runs(last_good=good(RPO + HOUR), missed_run_at=NOW - HOUR),
+        FALSE,
+        Reason.OBJECTIVE_EXCEEDED,
+        ("The run of 2026-11-24T11:00:00Z was never started", "kubectl -n prod describe cronjob app-db"),
+    ),
+    "no backup and the first run to come": Case(
+        runs(next_run_at=NOW + HOUR), FALSE, Reason.NEVER_SUCCEEDED, ("Next run at 2026-11-24T13:00:00Z.",)
+    ),
+    "a backup that began after now, by a wrong clock": Case(
+        runs(last_good=good(-HOUR)), FALSE, Reason.OBJECTIVE_EXCEEDED, ("by a clock that was ahead",)
+    ),
+    "a backup of a clock that is a little ahead": Case(
+        runs(last_good=good(-timedelta(minutes=5))), TRUE, Reason.WITHIN_OBJECTIVE
+    ),
 }
 
 

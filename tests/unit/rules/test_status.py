@@ -88,6 +88,7 @@ def test_a_good_run_fills_the_status():
         "Scheduled": "Scheduled",
         "LastRunSucceeded": "Succeeded",
         "Fresh": "WithinObjective",
+        "StorageAvailable": "BelowLimit",
     }
 
 
