@@ -50,7 +50,7 @@ test-unit: $(VENV)/ready ## tests without I/O
 
 test-integration: cluster $(VENV)/ready ## tests with real servers on this machine, and with the cluster's API server
 	$(CLUSTER) packages integration
-	$(RUN) -m pytest tests/integration -n 2 --dist loadfile
+	$(RUN) -m pytest tests/integration -n 2
 
 test-e2e: cluster images $(VENV)/ready ## tests on the cluster
 	$(RUN) -m tests.e2e

@@ -3,10 +3,12 @@
 An operator that is installed in the cluster serves the same namespaces: it is scaled down meanwhile and up again after.
 """
 
+import fcntl
 import json
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,17 +26,29 @@ from tests.support.shell import LocalShell
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
-    """The API server with our CRDs, and no operator at work."""
+    """The API server with our CRDs, and no operator at work but those of this process's tests."""
     if "KUBECONFIG" not in os.environ:
         pytest.fail("KUBECONFIG is not set; run `make cluster` and `export KUBECONFIG=$PWD/.cluster/kubeconfig`")
     everywhere = Namespace("default")
-    everywhere.apply(*_crds())
-    installed = _installed(everywhere)
-    for one in installed:
-        one.scale(0)
-    yield
-    for one in installed:
-        one.scale(one.replicas)
+    with _no_other_process():
+        everywhere.apply(*_crds())
+        installed = _installed(everywhere)
+        for one in installed:
+            one.scale(0)
+        yield
+        for one in installed:
+            one.scale(one.replicas)
+
+
+@contextmanager
+def _no_other_process() -> Iterator[None]:
+    """Waits until no other process tests operators on this cluster: theirs would reconcile our namespaces too.
+
+    Within one run `tests/integration/conftest.py` sees to it; this is for two runs at once.
+    """
+    with Path(os.environ["KUBECONFIG"]).open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture

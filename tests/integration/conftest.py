@@ -1,0 +1,28 @@
+"""How pytest-xdist shares out the integration tests: file by file, and what needs a quiet cluster on one worker.
+
+The tests of `controller` scale the installed operator, start operators of all namespaces and read the API server's own
+counters: two of their files at once disturb each other. Everything else keeps to servers and namespaces of its own.
+"""
+
+from pathlib import Path
+
+import pytest
+from xdist.remote import Producer  # type: ignore[import-untyped] # xdist has no types
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] # xdist has no types
+
+ONE_AFTER_ANOTHER = Path(__file__).resolve().parent / "controller"
+"""A directory whose tests all run on one worker, one file after another."""
+
+
+class QuietClusterTogether(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
+    """Hands out files whole, and the directory that needs the cluster for itself as one piece of work."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        directory = ONE_AFTER_ANOTHER.relative_to(self.config.rootpath).as_posix()
+        return directory if file.startswith(f"{directory}/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> QuietClusterTogether:
+    """Takes the place of --dist, however many workers there are."""
+    return QuietClusterTogether(config, log)
