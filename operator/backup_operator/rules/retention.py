@@ -203,7 +203,7 @@ def _grounds(counted: Sequence[StoredRun], rules: RetentionRules, now: datetime)
     if rules.keep_last:
         grounds.append(_last_ground(counted, rules.keep_last))
     counts = (rules.keep_daily, rules.keep_weekly, rules.keep_monthly, rules.keep_yearly)
-    wanted = ((period, count) for period, count in zip(_PERIODS, counts, strict=True) if count)
+    wanted = ((period, count) for period, count in zip(PERIODS, counts, strict=True) if count)
     return (*grounds, *(_calendar_ground(counted, period, count, rules.zone) for period, count in wanted))
 
 
@@ -233,7 +233,7 @@ def _last_ground(counted: Sequence[StoredRun], count: int) -> _Ground:
 
 
 @dataclass(frozen=True)
-class _Period:
+class Period:
     """A part of the calendar."""
 
     rule: Rule
@@ -247,15 +247,15 @@ def _iso_week(day: date) -> str:
     return f"{year:04}-W{week:02}"
 
 
-_PERIODS = (
-    _Period(Rule.DAILY, "day", date.isoformat),
-    _Period(Rule.WEEKLY, "week", _iso_week),
-    _Period(Rule.MONTHLY, "month", lambda day: day.isoformat()[:7]),
-    _Period(Rule.YEARLY, "year", lambda day: day.isoformat()[:4]),
+PERIODS = (
+    Period(Rule.DAILY, "day", date.isoformat),
+    Period(Rule.WEEKLY, "week", _iso_week),
+    Period(Rule.MONTHLY, "month", lambda day: day.isoformat()[:7]),
+    Period(Rule.YEARLY, "year", lambda day: day.isoformat()[:4]),
 )
 
 
-def _calendar_ground(counted: Sequence[StoredRun], period: _Period, count: int, zone: tzinfo) -> _Ground:
+def _calendar_ground(counted: Sequence[StoredRun], period: Period, count: int, zone: tzinfo) -> _Ground:
     newest_of: dict[str, StoredRun] = {}
     for run in counted:
         newest_of.setdefault(_part(run, period, zone), run)
@@ -270,5 +270,5 @@ def _calendar_ground(counted: Sequence[StoredRun], period: _Period, count: int, 
     return _Ground(period.rule, {newest_of[part].name: f"{period.rule} {count} ({part})" for part in parts}, refusal)
 
 
-def _part(run: StoredRun, period: _Period, zone: tzinfo) -> str:
+def _part(run: StoredRun, period: Period, zone: tzinfo) -> str:
     return period.of(run.started_at.astimezone(zone).date())

@@ -1,13 +1,14 @@
 """Room `rules`: what a retention plan comes to, a line for each rule, and which run goes next; pure.
 
-Called by `worker.prune`. The outlook takes it that good runs go on at the pace of the newest two. It plans for a day to
+Called by `worker.prune`. The outlook takes it that good runs go on at their usual pace. It plans for a day to
 come with those runs added; as no plan keeps what an earlier one let go, the first day on which a run is gone is found
 by halving.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from backup_operator.rules.retention import (
     RetentionPlan,
@@ -21,6 +22,7 @@ LONGEST_OUTLOOK_RUNS = 1024
 """Nearly three years of daily runs; what goes later than that is not foretold."""
 _SHORTEST_PACE = timedelta(minutes=1)
 _USUAL_PACE = timedelta(days=1)
+_PACES_LOOKED_AT = 10
 _LONGEST_PACE = timedelta(days=366)
 """A clock that leapt is no pace, and a thousand of its leaps would be after the year 9999."""
 
@@ -33,6 +35,17 @@ class Departure:
     at: datetime
 
 
+def usual_pace(starts: Sequence[datetime]) -> timedelta:
+    """From one run to the next, as most of the newest few did; starts are newest first. A day where nothing tells.
+
+    A run by hand, or a night without a good one, changes nothing.
+    """
+    newest = starts[:_PACES_LOOKED_AT]
+    paces = sorted(later - earlier for later, earlier in pairwise(newest))
+    pace = paces[len(paces) // 2] if paces else _USUAL_PACE
+    return min(max(pace, _SHORTEST_PACE), _LONGEST_PACE)
+
+
 class Outlook:
     """A plan, and what comes of it. Asking costs a few plans of up to a thousand runs each, made once."""
 
@@ -42,8 +55,7 @@ class Outlook:
         starts = [
             each.run.started_at for each in plan.verdicts if each.run.verified and each.run.started_at <= plan.now
         ]
-        pace = starts[0] - starts[1] if len(starts) > 1 else _USUAL_PACE
-        self._pace = min(max(pace, _SHORTEST_PACE), _LONGEST_PACE)
+        self._pace = usual_pace(starts)
         self._first = max([plan.now, *(start + self._pace for start in starts[:1])])
         self._gone_after: dict[int, frozenset[str]] = {}
 

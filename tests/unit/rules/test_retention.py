@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backup_operator.rules.retention import RetentionRules, Rule, StoredRun, plan_retention, span_in_short
-from backup_operator.rules.retention_outlook import Departure, Outlook
+from backup_operator.rules.retention_outlook import Departure, Outlook, usual_pace
 from tests.support.retention_cases import CASES, Case, held_of, rules_of, runs_of, time_of
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
@@ -170,6 +170,23 @@ def test_a_clock_that_leapt_by_two_thousand_years_is_no_pace():
     assert Outlook(plan).next_to_go() == Departure("backup_20261122_020000", time_of("4028-11-24"))
 
 
+@pytest.mark.parametrize(
+    ("starts", "pace"),
+    [
+        ("", DAY),
+        ("11-23", DAY),
+        ("11-22 11-23", DAY),
+        ("11-23T00 11-23T06 11-23T12", timedelta(hours=6)),
+        ("11-20..11-22 11-23 11-23T02:05", DAY),
+        ("10-01 11-21..11-23", DAY),
+        ("11-23T02:00 11-23T02:00", timedelta(minutes=1)),
+    ],
+    ids=["none", "one", "two", "every six hours", "one by hand", "nights without", "of one second"],
+)
+def test_the_usual_pace_is_that_of_most_runs(starts, pace):
+    assert usual_pace([run.started_at for run in reversed(runs_of(starts))]) == pace
+
+
 # what always holds
 
 zones = st.sampled_from(["Etc/UTC", "Europe/Berlin", "Pacific/Kiritimati", "America/St_Johns", "Australia/Lord_Howe"])
@@ -318,8 +335,7 @@ def test_the_outlook_names_what_goes_when_days_go_by(runs, rules, now):
     plan = plan_retention(runs, rules, now)
     departure = Outlook(plan).next_to_go()
     counted = sorted((run.started_at for run in runs if run.verified and run.started_at <= now), reverse=True)
-    pace = counted[0] - counted[1] if len(counted) > 1 else DAY
-    pace = min(max(pace, timedelta(minutes=1)), 366 * DAY)
+    pace = usual_pace(counted)
     first = max([now, *(start + pace for start in counted[:1])])
 
     runs_to_come = [replace(as_run(first + number * pace), name=f"new {number}") for number in range(12)]
