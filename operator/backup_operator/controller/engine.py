@@ -67,7 +67,8 @@ class Engine:
         self._settings = settings
         self._memory = Memory()
         self._queue: DirtyQueue[Dirty] = DirtyQueue(self._reconcile, expected=(RetryLater, ClusterError))
-        self.notifier = Notifier(settings.notifications, Desk(self._mark_subject, self._announce))
+        desk = Desk(self._mark_subject, self._announce, settings.moved(lambda: datetime.now(UTC)))
+        self.notifier = Notifier(settings.notifications, desk)
         self._policies = Policies(cluster, settings, self._memory, mark=self._mark_policy, notifier=self.notifier)
         self._restores = Restores(cluster, settings, self._memory, notifier=self.notifier)
         self._tasks: list[asyncio.Task[None]] = []
