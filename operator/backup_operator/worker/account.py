@@ -60,7 +60,7 @@ class Account:
             completed_at=workplace.now(),
             backup=self.backup,
             fault=fault,
-            warnings=tuple(dict.fromkeys(self.warnings)),
+            warnings=tuple(dict.fromkeys((*workplace.warnings, *self.warnings))),
             storage=self.storage,
             catalog=self.catalog,
             retention=self.retention,

@@ -2,7 +2,7 @@
 
 passphrase -> store's lock -> dead runs swept -> preflight -> room
 each artifact:  dump | compress | encrypt -> sync -> read back, verify -> final name
-entry (the commit point) -> audit line, RECOVER.md -> retention where the order asks for it -> report
+entry (the commit point) -> audit line, RECOVER.md -> retention -> heartbeat -> report
 """
 
 import logging
@@ -18,6 +18,7 @@ from backup_operator.rules.naming import parse_run_name
 from backup_operator.vocabulary.choices import Outcome
 from backup_operator.worker.account import Account
 from backup_operator.worker.errors import OrderInvalid, StoreError, WorkerError
+from backup_operator.worker.heartbeat import send_heartbeat
 from backup_operator.worker.keys import Keys, keys_for_writing
 from backup_operator.worker.log import fields
 from backup_operator.worker.plausible import compare_made, names_to_compare, record_of
@@ -72,6 +73,8 @@ def back_up(order: BackupOrder, workplace: Workplace) -> Report:
             _back_up_into(_Run(order, workplace, keys, store, account))
     except WorkerError as error:
         return account.failed(error, workplace)
+    if order.heartbeat is not None:
+        account.warnings += send_heartbeat(order.heartbeat, workplace)
     return account.succeeded(workplace)
 
 
@@ -218,7 +221,7 @@ def _entry(run: _Run, facts: SourceFacts, artifacts: tuple[ArtifactRecord, ...])
         client=dict(facts.client),
         encrypted_connection=facts.encrypted_connection,
         worker_version=__version__,
-        warnings=tuple(run.account.warnings),
+        warnings=(*run.workplace.warnings, *run.account.warnings),
     )
 
 
@@ -246,10 +249,12 @@ def _record(run: _Run, entry: Entry) -> None:
         torn = f"the backup is good, but its audit line or RECOVER.md could not be written: {error.message}"
     if torn:
         run.account.warnings.append(torn)
-    _LOG.info(
-        "backup complete",
-        extra=fields(run=entry.run, bytes=entry.stored_bytes, rows=entry.rows, keys=entry.keys),
-    )
+    seconds = (entry.completed_at - entry.started_at).total_seconds()
+    told = fields(run=entry.run, bytes=entry.stored_bytes, rows=entry.rows, keys=entry.keys, seconds=round(seconds))
+    _LOG.info("backup complete", extra=told)
+    comparison = run.account.comparison
+    if comparison is not None and comparison.reason is not None:
+        _LOG.warning("backup out of line", extra=fields(reason=comparison.reason, message=comparison.message))
 
 
 def _apply_retention(run: _Run, retention: RetentionOrder) -> None:

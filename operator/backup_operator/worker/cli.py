@@ -11,6 +11,7 @@ import argparse
 import itertools
 import json
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ from backup_operator.worker.inventory import take_inventory
 from backup_operator.worker.log import fields, set_up_logging
 from backup_operator.worker.restore import restore
 from backup_operator.worker.restore_account import RestoreAccount
-from backup_operator.worker.workplace import Workplace
+from backup_operator.worker.workplace import Workplace, workplace_of
 
 _LOG = logging.getLogger("backup_operator.worker.cli")
 """By its full name, as `python -m` calls this module `__main__`."""
@@ -71,13 +72,15 @@ _ORDER: TypeAdapter[Order] = TypeAdapter(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns: the exit code."""
     arguments = _parser().parse_args(argv)
-    set_up_logging()
+    set_up_logging(os.environ)
     with tempfile.TemporaryDirectory(prefix="backup-worker-") as scratch:
-        return _act(arguments, Workplace(scratch=Path(scratch)))
+        return _act(arguments, workplace_of(os.environ, Path(scratch)))
 
 
 def _act(arguments: argparse.Namespace, workplace: Workplace) -> int:
     if arguments.verb != "run":
+        for warning in workplace.warnings:
+            _LOG.warning(warning)
         return act_by_hand(arguments, workplace)
     report = run(arguments.order, workplace)
     _tell(report)
@@ -156,13 +159,15 @@ def _unknown(error: Exception, account: Account | RestoreAccount) -> WorkerError
 def _tell(report: Report | RestoreReport) -> None:
     if isinstance(report, Report):
         for warning in report.warnings:
-            _LOG.warning(warning)
+            _LOG.warning("warning", extra=fields(text=warning))
     else:
         _tell_restore(report)
     if report.fault is not None:
         fault = report.fault
-        told = fields(reason=fault.reason, detail=fault.detail, hint=fault.hint, retry=fault.retryable)
-        _LOG.error(fault.message, extra=told)
+        told = fields(
+            reason=fault.reason, message=fault.message, detail=fault.detail, hint=fault.hint, retry=fault.retryable
+        )
+        _LOG.error("run failed", extra=told)
 
 
 def _tell_restore(report: RestoreReport) -> None:

@@ -96,7 +96,7 @@ class RestoreAccount:
             counted=sum(applied.counts.values()) if self.applied else None,
             checks=tuple(self.checks.found),
             safety_backup=self.safety_backup,
-            notes=(*self.notes, *applied.notes),
+            notes=(*workplace.warnings, *self.notes, *applied.notes),
             undo=applied.undo,
             fault=fault,
         )
