@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from backup_operator.api.meta import ACCEPTED_ANNOTATION
 from backup_operator.controller.cluster import Key, Manifest
 from backup_operator.controller.sight import attempt_in, job_name_of, job_uid_of
-from backup_operator.manifests.labels import ACCEPTED_ANNOTATION, request_of
+from backup_operator.manifests.labels import request_of
 from backup_operator.rules.admission import StoreClaim, store_claim
 from backup_operator.rules.runs import Attempt
 
