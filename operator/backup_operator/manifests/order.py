@@ -10,7 +10,7 @@ from typing import Any
 
 from backup_operator.api import source as api
 from backup_operator.api.backuppolicy import BackupPolicy
-from backup_operator.api.meta import SecretKeyRef
+from backup_operator.api.meta import ACCEPTED_ANNOTATION, SecretKeyRef
 from backup_operator.api.source import PostgresSource, RedisSource
 from backup_operator.api.storage import DEFAULT_MINIMUM
 from backup_operator.contract.order import (
@@ -27,7 +27,6 @@ from backup_operator.contract.order import (
     StoreOrder,
     TableFilter,
 )
-from backup_operator.manifests.labels import ACCEPTED_ANNOTATION
 from backup_operator.manifests.pod import STORE_MOUNT, SecretMount
 from backup_operator.manifests.secrets import (
     optional_secret_file,

@@ -140,9 +140,7 @@ _LATER: tuple[tuple[str, Callable[[BackupPolicySpec], bool]], ...] = (
         "spec.source.redis.method: Scan",
         lambda spec: bool(spec.source.redis and spec.source.redis.method == RedisMethod.SCAN),
     ),
-    ("spec.storage.claimTemplate", lambda spec: spec.storage.claim_template is not None),
     ("spec.objectives.rto", lambda spec: spec.objectives.rto is not None),
-    ("spec.notify", lambda spec: spec.notify is not None),
     ("spec.drill", lambda spec: spec.drill is not None),
 )
 

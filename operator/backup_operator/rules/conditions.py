@@ -4,11 +4,12 @@ Called by `rules.status`. Ready is the chain of the others: the first that is no
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from backup_operator.api.backuppolicy import ActiveBackup, BackupRecord, FailedBackup
 from backup_operator.api.meta import Condition, format_duration, format_time, size_in_words
+from backup_operator.rules.schedule import ScheduleInvalid, interval
 from backup_operator.vocabulary.conditions import ConditionStatus, ConditionType
 from backup_operator.vocabulary.reasons import Reason
 
@@ -80,6 +81,27 @@ class Runs:
         if good is None or failed.completed_at is None:
             return good is None or failed.started_at is None or failed.started_at > good.started_at
         return failed.completed_at > good.completed_at
+
+
+def accepted(judged: Finding, seen: ScheduleSeen, rpo: timedelta | None, usual: timedelta | None) -> Finding:
+    """The verdict on the spec; with a warning where a run of `usual` length ends too late for `rpo`.
+
+    That the schedule alone is too slow, the verdict says itself.
+    """
+    if not judged.holds or seen.suspended or not seen.schedule or rpo is None or usual is None:
+        return judged
+    try:
+        longest = interval(seen.schedule)
+    except ScheduleInvalid:
+        return judged
+    if longest is None or longest >= rpo or longest + usual < rpo:
+        return judged
+    warning = (
+        f"Warning: runs are up to {format_duration(longest)} apart and usually take {format_duration(usual)}, and "
+        f"objectives.rpo is {format_duration(rpo)}, so Fresh will turn false before a run ends; run more often or "
+        "write a longer rpo."
+    )
+    return replace(judged, message=f"{judged.message} {warning}")
 
 
 def scheduled(seen: ScheduleSeen, accepted: Finding) -> Finding:

@@ -20,6 +20,7 @@ from backup_operator.rules.conditions import (
     Finding,
     Runs,
     ScheduleSeen,
+    accepted,
     as_conditions,
     fresh,
     fresh_until,
@@ -31,7 +32,7 @@ from backup_operator.rules.conditions import (
 )
 from backup_operator.rules.runs import JobSeen, JobState, Verdict, verdict_of
 from backup_operator.rules.schedule import ScheduleInvalid, TimeZoneUnknown, next_run
-from backup_operator.rules.stored import Letter, stored
+from backup_operator.rules.stored import Letter, stored, usual_duration
 from backup_operator.rules.upkeep import Wish, plausible, retained, storage_available
 from backup_operator.vocabulary.choices import Outcome
 from backup_operator.vocabulary.conditions import ConditionStatus, ConditionType
@@ -166,7 +167,7 @@ def _findings(sight: Sight, store: BackupPolicyStatus, runs: Runs, now: datetime
         ConditionType.PLAUSIBLE: plausible(store, wish),
     }
     parts = {
-        ConditionType.ACCEPTED: sight.accepted,
+        ConditionType.ACCEPTED: accepted(sight.accepted, sight.schedule, sight.rpo, usual_duration(store)),
         ConditionType.SCHEDULED: scheduled(sight.schedule, sight.accepted),
         ConditionType.LAST_RUN_SUCCEEDED: last_run_succeeded(runs),
         ConditionType.FRESH: _freshness(sight, runs, now),

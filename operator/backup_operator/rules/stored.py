@@ -8,6 +8,7 @@ backup is fresh for longer because its node was wrong.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from statistics import median
 
 from backup_operator.api.backuppolicy import (
     LISTED_BACKUPS,
@@ -40,6 +41,12 @@ def stored(before: BackupPolicyStatus, letters: Iterable[Letter], now: datetime)
     for report in sorted((one for one in reports if _not_older(one, before, now)), key=_catalog_is_of):
         status = _with_report(status, report, now)
     return status
+
+
+def usual_duration(status: BackupPolicyStatus) -> timedelta | None:
+    """How long a run of this policy takes, the median of those that are listed; None while there is none."""
+    known = [one.duration_seconds for one in status.backups if one.duration_seconds is not None]
+    return timedelta(seconds=round(median(known))) if known else None
 
 
 def backup_record(line: BackupLine, warnings: tuple[str, ...] = ()) -> BackupRecord:

@@ -315,6 +315,21 @@ POLICIES = (
         {"checks": [{"name": "app", "http": {"url": "http://a:b@app"}}]},
         "spec.checks[0].http.url",
     ),
+    _policy("a heartbeat is accepted", {"notify": {"heartbeatUrlSecretRef": secret("HEARTBEAT_URL")}}),
+    _policy(
+        "a heartbeat URL that is no key of a Secret is refused",
+        {"notify": {"heartbeatUrlSecretRef": {"name": "app"}}},
+        "spec.notify.heartbeatUrlSecretRef",
+    ),
+    _policy(
+        "a claim template is accepted", {"storage": {"claimTemplate": {"size": "20Gi", "storageClassName": "standard"}}}
+    ),
+    _policy(
+        "a claim template without a size is refused",
+        {"storage": {"claimTemplate": {"storageClassName": "standard"}}},
+        "spec.storage.claimTemplate",
+    ),
+    _policy("a dry run of retention is accepted", {"retention": {"dryRun": True, "keepDaily": 7}}),
     # edits
     Case(
         "a policy that turns to another kind of database is refused",
@@ -335,18 +350,6 @@ _NOT_YET = ("for a feature of a later release",)
 LATER = (
     _later("a drill is of a later release", {"drill": {"schedule": "0 4 1 * *"}}, "spec.drill", *_NOT_YET),
     _later("an rto is of a later release", {"objectives.rto": "2h"}, "spec.objectives.rto", *_NOT_YET),
-    _later(
-        "a heartbeat is of a later release",
-        {"notify": {"heartbeatUrlSecretRef": secret("HEARTBEAT_URL")}},
-        "spec.notify",
-        *_NOT_YET,
-    ),
-    _later(
-        "a claim template is of a later release",
-        {"storage": {"claimTemplate": {"size": "20Gi", "storageClassName": "standard"}}},
-        "spec.storage.claimTemplate",
-        *_NOT_YET,
-    ),
     _later(
         "reading key by key is of a later release",
         {"source": {"redis": {"urlSecretRef": secret("U"), "method": "Scan"}}},

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from backup_operator.api.backuppolicy import BackupPolicy
+from backup_operator.api.meta import ACCEPTED_ANNOTATION
 from backup_operator.contract.order import RetentionOrder
-from backup_operator.manifests.labels import ACCEPTED_ANNOTATION
 from backup_operator.manifests.order import backup_order, claim_of, inventory_order, secret_mounts, store_of
 from tests.unit.manifests.policies import policy
 

@@ -1,6 +1,6 @@
 """The conditions of a policy: a table of what is known, and what is said about it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +11,7 @@ from backup_operator.rules.conditions import (
     Finding,
     Runs,
     ScheduleSeen,
+    accepted,
     as_conditions,
     fresh,
     last_run_succeeded,
@@ -200,6 +201,31 @@ def test_scheduled(seen: ScheduleSeen, accepted: Finding, status: ConditionStatu
     found = scheduled(seen, accepted)
 
     assert (found.status, found.reason) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rpo", "usual", "warned"),
+    [
+        pytest.param("0 * * * *", 90, 20, False, id="in time"),
+        pytest.param("0 * * * *", 90, 30, True, id="too late by a moment"),
+        pytest.param("@every 1h", 90, 40, True, id="too late"),
+        pytest.param("@every 1h", 90, None, False, id="nobody knows how long"),
+        pytest.param("@every 1h", 60, 40, False, id="said by the verdict itself"),
+        pytest.param("never", 60, 40, False, id="no schedule that can be read"),
+    ],
+)
+def test_a_run_that_usually_ends_too_late_for_the_objective_is_a_warning(
+    schedule: str, rpo: int, usual: int | None, *, warned: bool
+):
+    seen = ScheduleSeen("app-db", schedule, "Etc/UTC")
+    takes = None if usual is None else timedelta(minutes=usual)
+
+    found = accepted(ACCEPTED, seen, timedelta(minutes=rpo), takes)
+
+    assert ("Warning: runs are up to 1h apart and usually take" in found.message) is warned
+    assert (found.status, found.reason) == (TRUE, Reason.ACCEPTED)
+    assert accepted(ACCEPTED, replace(seen, suspended=True), timedelta(minutes=rpo), takes) == ACCEPTED
+    assert accepted(REFUSED, seen, timedelta(minutes=rpo), takes) == REFUSED
 
 
 def test_without_a_cronjob_no_command_is_named_that_needs_one():

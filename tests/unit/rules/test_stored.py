@@ -264,3 +264,14 @@ def test_a_failed_run_leaves_what_is_known_of_the_upkeep():
     after = next_status(before, replace(WISHED, backups=(job("b", HOUR, report),)), NOW)
 
     assert (after.retention, after.storage) == (before.retention, before.storage)
+
+
+def test_runs_that_take_too_long_for_the_objective_are_warned_of_as_soon_as_that_is_known():
+    slow = line(HOUR).model_copy(update={"completed_at": NOW - HOUR + timedelta(minutes=75)})
+    report = good_report(HOUR)
+    assert report.catalog is not None
+    catalog = report.catalog.model_copy(update={"backups": (slow,)})
+
+    status = next_status(EMPTY, replace(SIGHT, backups=(run(HOUR, backup=slow, catalog=catalog),)), NOW + HOUR)
+
+    assert "usually take 1h15m, and objectives.rpo is 25h" in words(status, "Accepted")
