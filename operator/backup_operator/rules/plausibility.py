@@ -97,9 +97,11 @@ class _Walk:
     def take(self, run: SeenRun) -> None:
         for accepted in sorted((self._wanted, run.accepted_run)):
             self._begin_anew_at(accepted, run)
-        self._newest, self._compared_with = run, len(self._usual)
-        self._finding = None if run.was_in_line else self._usual.finding(run)
-        if self._finding is None:
+        finding = self._usual.finding(run)
+        if finding is not None and run.was_in_line:  # what lay between, and led there by and by, has been deleted
+            finding, self._usual = None, _Usual()
+        self._newest, self._compared_with, self._finding = run, len(self._usual), finding
+        if finding is None:
             self._since = ""
             self._usual.add(run)
         else:
