@@ -1,4 +1,4 @@
-"""Room `rules`: when a volume will be full, from the recorded sizes of a store's runs; pure. Used by `worker.prune`.
+"""Room `rules`: when a volume will be full, from the recorded sizes of a store's runs; pure. Used by `worker.storage`.
 
 It takes it that good runs go on at their usual pace, that they grow as they did, and that after each of them retention
 does what its rules say. What else lies on the volume stays as it is. A run has to fit before retention makes room.

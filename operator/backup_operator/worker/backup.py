@@ -26,6 +26,7 @@ from backup_operator.worker.progress import Progress
 from backup_operator.worker.prune import prune, pruning_after
 from backup_operator.worker.sources.base import Contents, Dump, Source, SourceFacts
 from backup_operator.worker.stages.chain import Recipe, Sealed, seal
+from backup_operator.worker.storage import with_outlook
 from backup_operator.worker.store import audit
 from backup_operator.worker.store.catalog import CatalogReading, read_catalog
 from backup_operator.worker.store.directory import Store
@@ -85,7 +86,17 @@ def _back_up_into(run: _Run) -> None:
             _back_up_alone(run)
     finally:
         with suppress(StoreError):  # the run's own error says more than that the volume cannot be read
-            run.account.warnings += run.account.survey(run.store, run.keys.entries).warnings()
+            _survey(run)
+
+
+def _survey(run: _Run) -> None:
+    """What the store holds now, and when its volume is full if runs go on."""
+    account, order = run.account, run.order
+    reading = account.survey(run.store, run.keys.entries)
+    account.warnings += reading.warnings()
+    if order.retention is not None and account.storage is not None:
+        pruning = pruning_after(account.run, order.policy, order.source_kind, order.retention, account.comparison)
+        account.storage = with_outlook(account.storage, reading.entries, pruning, run.workplace.now())
 
 
 def _back_up_alone(run: _Run) -> None:

@@ -88,11 +88,17 @@ def plan_for(listed: Sequence[ListedRun], pruning: Pruning, now: datetime) -> Pl
 
 def _blocked(plan: RetentionPlan, comparison: Comparison | None) -> dict[str, str]:
     """The runs that would go although the newest backup makes one doubt it, each with the reason."""
-    if comparison is None or comparison.reason is None or comparison.accepted:
+    if comparison is None:
         return {}
     why = f"{comparison.reason} since {comparison.since_run} is not accepted"
-    # of one kind, names sort as the runs began
-    return {verdict.run.name: why for verdict in plan.going if verdict.run.name < comparison.since_run}
+    return {verdict.run.name: why for verdict in plan.going if is_in_doubt(verdict.run.name, comparison)}
+
+
+def is_in_doubt(run: str, comparison: Comparison | None) -> bool:
+    """Whether the run is one of before a collapse that nobody has accepted."""
+    if comparison is None or comparison.reason is None or comparison.accepted:
+        return False
+    return run < comparison.since_run  # of one kind, names sort as the runs began
 
 
 def prune(store: Store, keys: EntryKeys, pruning: Pruning, workplace: Workplace) -> RetentionResult:

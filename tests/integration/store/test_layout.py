@@ -12,6 +12,7 @@ from backup_operator.worker.errors import OrderInvalid, StoreError, WorkerError
 from backup_operator.worker.store.faults import storage_faults
 from backup_operator.worker.store.layout import LEAST_ROOM_BYTES, measure, open_store, require_space
 from tests.support.store_content import NIGHT, write_run
+from tests.support.volumes import mounted_tmpfs
 
 NOBODY = 65534
 
@@ -28,12 +29,9 @@ def refusal(mount: Path, path: str = "prod/app-db", *, create: bool = True) -> W
 
 @pytest.fixture
 def small_volume(tmp_path):
-    """A file system of 2 MiB of its own; needs root, as the whole suite does where it mounts."""
-    mount = tmp_path / "small"
-    mount.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,nr_inodes=20", "tmpfs", mount], check=True)
-    yield mount
-    subprocess.run(["umount", "--lazy", mount], check=True)
+    """A file system of 2 MiB of its own."""
+    with mounted_tmpfs(tmp_path / "small", 2 << 20, inodes=20) as mount:
+        yield mount
 
 
 def test_a_store_is_made_below_the_mount_for_us_alone(tmp_path):
