@@ -51,6 +51,16 @@ class FakeCluster:
 
         return await self._call("create", resource, make)
 
+    async def apply(self, resource: Resource, manifest: dict[str, Any]) -> dict[str, Any]:
+        """One manager alone: what is applied is what there is."""
+
+        def write() -> dict[str, Any]:
+            known = self.objects.get((resource.plural, key_of(manifest)), {})
+            status = {"status": known["status"]} if "status" in known else {}
+            return self.put(resource, {**manifest, **status})
+
+        return await self._call("apply", resource, write)
+
     async def replace(self, resource: Resource, manifest: dict[str, Any]) -> dict[str, Any]:
         def write() -> dict[str, Any]:
             self._check_version(resource, manifest)

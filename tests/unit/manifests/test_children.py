@@ -1,6 +1,7 @@
 """The CronJob and the inventory Job of a policy, against goldens; and what must hold of every pod."""
 
 import json
+from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from backup_operator.contract.exits import Exit
 from backup_operator.contract.order import BackupOrder, InventoryOrder
 from backup_operator.manifests.children import cronjob_of, inventory_job_of
+from backup_operator.manifests.claim import backup_claim
 from backup_operator.manifests.pod import WorkerPod
 from tests.unit.manifests.golden import assert_is_golden
 from tests.unit.manifests.policies import policy
@@ -45,6 +47,8 @@ EVERYTHING: dict[str, Any] = {
     },
     "compression": {"algorithm": "Zstd"},
     "objectives": {"rpo": "1h"},
+    "retention": {"maxAge": "7d", "keepWeekly": 4, "keepYearly": 2, "minimum": 5, "dryRun": True},
+    "notify": {"heartbeatUrlSecretRef": {"name": "app", "key": "HEARTBEAT_URL"}},
     "storage": {"claimName": "backups", "path": "db/main"},
     "job": {
         "deadline": "90m",
@@ -67,6 +71,32 @@ def test_the_cronjob_is_the_golden_one(name: str, spec: dict[str, Any]):
 
 def test_the_inventory_job_is_the_golden_one():
     assert_is_golden("inventory-job", inventory_job_of(policy(), WORKER))
+
+
+def test_the_claim_of_a_template_is_the_golden_one():
+    template = {"size": "20Gi", "storageClassName": "fast", "accessModes": ["ReadWriteMany"]}
+
+    assert_is_golden("claim", backup_claim(policy(storage={"claimTemplate": template})) or {})
+
+
+def test_without_a_template_there_is_no_claim_to_make():
+    assert backup_claim(policy()) is None
+
+
+def test_a_class_that_is_left_out_is_the_clusters_default():
+    claim = backup_claim(policy(storage={"claimTemplate": {"size": "1Gi"}})) or {}
+
+    assert "storageClassName" not in claim["spec"], "an empty one would ask for none at all"
+
+
+def test_workers_are_told_of_their_log_and_of_a_moved_clock():
+    worker = WorkerPod(image="worker:1", log_format="json", clock_offset=timedelta(days=-1))
+
+    for job in (cronjob_of(policy(), worker)["spec"]["jobTemplate"], inventory_job_of(policy(), worker)):
+        assert _container_in(job)["env"] == [
+            {"name": "BACKUP_LOG_FORMAT", "value": "json"},
+            {"name": "BACKUP_CLOCK_OFFSET_SECONDS", "value": "-86400"},
+        ]
 
 
 def test_orders_survive_the_annotation():
