@@ -34,6 +34,10 @@ _HTTP_STATUS = re.compile(r"error=([1-5][0-9]{2})\b")
 _SMTP_STATUS = re.compile(r"\(([45][0-9]{2}), b")
 
 
+_PAUSE_SECONDS = 1.0
+"""Between two notices to one target, at most: Apprise leaves 5.5 s to most, and nothing is lost if one refuses."""
+
+
 class NotSent(Exception):
     """A target has not accepted a notice; the text says why and holds nothing of the URL."""
 
@@ -98,6 +102,8 @@ def _made(url: str) -> "Apprise":
     sender = Apprise(asset=asset)
     if not sender.add(url):
         raise NotSent("Apprise knows no such URL; see https://appriseit.com/services for how they are written")
+    for service in sender:
+        service.request_rate_per_sec = min(service.request_rate_per_sec, _PAUSE_SECONDS)
     return sender
 
 
