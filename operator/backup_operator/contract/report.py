@@ -1,7 +1,7 @@
 """Room `contract`: what a worker answers; written by `worker.cli` as the termination message, read by `controller`.
 
 At most 4096 bytes: of a longer termination message the kubelet keeps only the last 4096, so `encode` drops the oldest
-backups first, then cuts texts, then drops what each rule of retention keeps. Source: https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/
+backups first, then cuts texts, then drops what each rule of retention keeps and the names of others' files. Source: https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/
 """
 
 import re
@@ -18,6 +18,7 @@ LISTED_BACKUPS = 20
 LISTED_DELETIONS = 5
 _TEXT_LIMIT = 600
 _SHORT_TEXT_LIMIT = 160
+_SHORTEST_TEXT_LIMIT = 80
 _MOST_RULES = 9
 
 
@@ -170,7 +171,8 @@ def _shorter_and_shorter(report: Report) -> list[Report]:
     for limit in (_TEXT_LIMIT, _SHORT_TEXT_LIMIT):
         cut = _with_texts_cut(report, limit)
         candidates += [_with_backups_cut(cut, kept) for kept in range(LISTED_BACKUPS, -1, -1)]
-    return [*candidates, _without_rules(candidates[-1])]
+    shortest = _without_rules(_with_backups_cut(report, 0))
+    return [*candidates, *(_with_texts_cut(shortest, limit) for limit in (_SHORT_TEXT_LIMIT, _SHORTEST_TEXT_LIMIT))]
 
 
 def _with_backups_cut(report: Report, kept: int) -> Report:
@@ -206,7 +208,8 @@ def _cut_retention(result: RetentionResult, limit: int) -> RetentionResult:
 
 def _without_rules(report: Report) -> Report:
     retention = report.retention and report.retention.model_copy(update={"left": (), "rules": ()})
-    return report.model_copy(update={"retention": retention})
+    catalog = report.catalog and report.catalog.model_copy(update={"other_names": ()})
+    return report.model_copy(update={"retention": retention, "catalog": catalog})
 
 
 def first_that_fits(letters: Iterable[str]) -> bytes:

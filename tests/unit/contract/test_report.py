@@ -12,10 +12,12 @@ from backup_operator.contract.report import (
     REPORT_LIMIT_BYTES,
     BackupLine,
     Catalog,
+    Comparison,
     Departure,
     Fault,
     Report,
     RetentionResult,
+    StorageUse,
     decode,
     encode,
 )
@@ -177,3 +179,103 @@ def test_what_retention_did_never_exceeds_the_limit(letter):
     assert found.retention is not None
     assert found.retention.deleted_count == 1
     assert found.retention.stopped
+
+
+# the longest report there can be
+
+WIDE = "\\" * 6000
+"""Of every text; JSON takes two bytes for each letter."""
+_FAR = NOON + timedelta(days=366, microseconds=123456)
+_NAMES = tuple(f"backup_20261123_12{number:04}" for number in range(3000))
+
+
+def _the_longest() -> Report:
+    line = _line(0).model_copy(update={"size_bytes": 10**18, "rows": 10**18})
+    result = RetentionResult(
+        applied_at=_FAR,
+        kept=10**6,
+        held_back=10**6,
+        deleted=_NAMES,
+        deleted_count=10**6,
+        freed_bytes=10**18,
+        left=(WIDE,) * 3,
+        next_to_go=Departure(run=_NAMES[0], at=_FAR),
+        rules=(WIDE,) * 9,
+        stopped=WIDE,
+        dry_run=True,
+        going=_NAMES,
+        going_count=10**6,
+        going_bytes=10**18,
+        blocked=10**6,
+        rules_digest="0123456789abcdef" * 4,
+    )
+    return Report(
+        kind="Inventory",
+        outcome=Outcome.FAILED,
+        run=_NAMES[0],
+        started_at=_FAR,
+        completed_at=_FAR,
+        backup=line,
+        fault=Fault(reason=Reason.CLUSTER_MODE_UNSUPPORTED, message=WIDE, detail=WIDE, hint=WIDE, retryable=True),
+        warnings=(WIDE,) * 50,
+        storage=StorageUse(used_bytes=10**18, capacity_bytes=10**18, store_bytes=10**18, full_at=_FAR),
+        catalog=Catalog(
+            count=10**6,
+            locked=10**6,
+            oldest_at=_FAR,
+            old_files=10**6,
+            foreign_files=10**6,
+            other_names=(WIDE[:80],) * 4,
+            backups=(line,) * 20,
+        ),
+        retention=result,
+        comparison=Comparison(
+            run=_NAMES[0],
+            compared_with=10**6,
+            reason=Reason.TABLE_VANISHED,
+            since_run=_NAMES[0],
+            message=WIDE,
+            accepted=True,
+        ),
+    )
+
+
+def test_the_longest_report_fits_and_keeps_every_figure():
+    letter = encode(_the_longest())
+
+    assert len(letter) <= REPORT_LIMIT_BYTES
+    found, whole = decode(letter), _the_longest()
+    assert found.storage == whole.storage
+    assert found.backup == whole.backup
+    assert found.retention is not None
+    assert whole.retention is not None
+    texts = {"deleted", "going", "left", "rules", "stopped"}
+    assert found.retention.model_dump(exclude=texts) == whole.retention.model_dump(exclude=texts)
+    assert found.retention.going == _NAMES[:LISTED_DELETIONS]
+    assert found.catalog is not None
+    assert (found.catalog.old_files, found.catalog.foreign_files) == (10**6, 10**6)
+    assert found.comparison is not None
+    assert found.comparison.reason is Reason.TABLE_VANISHED
+
+
+def test_an_ordinary_good_run_with_retention_and_comparison_fits_whole_but_for_some_backups():
+    backups = tuple(_line(number) for number in range(20))
+    comparison = Comparison(run=_line(0).name, compared_with=10, message="")
+    storage = StorageUse(used_bytes=10**10, capacity_bytes=10**11, store_bytes=10**9, full_at=_FAR)
+    report = _report(
+        outcome=Outcome.SUCCEEDED,
+        backup=_line(0),
+        storage=storage,
+        catalog=Catalog(count=400, oldest_at=NOON, old_files=12, other_names=("backup_20200101_020000.sql.gz.gpg",)),
+        retention=_result(rules_digest="0123456789abcdef"),
+        comparison=comparison,
+    )
+    report = report.model_copy(
+        update={"catalog": report.catalog and report.catalog.model_copy(update={"backups": backups})}
+    )
+
+    found = decode(encode(report))
+
+    assert found.catalog is not None
+    assert len(found.catalog.backups) >= 12
+    assert found.model_copy(update={"catalog": None}) == report.model_copy(update={"catalog": None})
