@@ -107,12 +107,13 @@ def _ended_after(connection: http.client.HTTPConnection, seconds: float) -> Iter
     timer.start()
     try:
         yield
-    except (OSError, http.client.HTTPException) as exc:
-        if is_over.is_set():
-            raise TimeoutError from exc
-        raise
+    except (OSError, http.client.HTTPException):
+        if not is_over.is_set():
+            raise
     finally:
         timer.cancel()
+    if is_over.is_set():  # what came until then may even look like an answer
+        raise TimeoutError
 
 
 def _connection(place: SplitResult, host: str, silence_seconds: float) -> http.client.HTTPConnection:

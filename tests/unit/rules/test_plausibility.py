@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from backup_operator.contract.report import Comparison
@@ -281,6 +281,7 @@ RUNS = st.one_of(
 STORES = st.lists(RUNS, max_size=20).map(named)
 
 
+@settings(deadline=None)
 @given(STORES, st.randoms(), st.integers(-1, 21))
 def test_the_order_in_which_the_runs_are_read_does_not_matter(runs, random, accepted):
     shuffled = random.sample(runs, len(runs))
@@ -290,6 +291,7 @@ def test_the_order_in_which_the_runs_are_read_does_not_matter(runs, random, acce
     assert compare_newest(shuffled, wanted) == compare_newest(runs, wanted)
 
 
+@settings(deadline=None)
 @given(STORES, RUNS, st.integers(1, 60))
 def test_a_collapse_that_nobody_accepts_never_becomes_plausible_by_itself(runs, collapsed, days):
     collapsed = replace(collapsed, was_in_line=False)
@@ -299,6 +301,7 @@ def test_a_collapse_that_nobody_accepts_never_becomes_plausible_by_itself(runs, 
     assert first.reason is None or (later.reason, later.since_run) == (first.reason, first.since_run)
 
 
+@settings(deadline=None)
 @given(STORES.filter(bool), RUNS, st.integers(1, 10))
 def test_data_that_is_back_is_in_line_at_once(runs, collapsed, days):
     collapsed = replace(collapsed, was_in_line=False)
@@ -308,6 +311,7 @@ def test_data_that_is_back_is_in_line_at_once(runs, collapsed, days):
     assert comparison_of(*runs, *[collapsed] * days, again).reason is None
 
 
+@settings(deadline=None)
 @given(STORES, RUNS, st.integers(0, 9))
 def test_whoever_accepts_the_newest_run_has_it_accepted(runs, collapsed, more):
     store = [*runs, *[replace(collapsed, was_in_line=False)] * (1 + more)]
@@ -317,6 +321,7 @@ def test_whoever_accepts_the_newest_run_has_it_accepted(runs, collapsed, more):
     assert compared.reason is None
 
 
+@settings(deadline=None)
 @given(STORES, st.integers(0, 20))
 def test_a_hold_begins_at_the_newest_run_or_before_it_and_after_what_it_is_compared_with(runs, accepted):
     compared = compare_newest(runs, name_of(accepted))
