@@ -360,7 +360,7 @@ class BackupPolicyStatus(StatusPart):
     keeps: str | None = None
     """Retention in words, for example 30d, at least 3."""
     used: str | None = None
-    """Use of the volume in words, for example 42 % of 20.0 GiB."""
+    """Use of the volume in words, for example 42 % of 20.0 GiB, full on 2027-03-01."""
     ready: str | None = None
     """Ready in words: True, or False with the reason, for example False (AuthenticationFailed)."""
     message: str | None = None

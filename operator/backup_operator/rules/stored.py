@@ -188,7 +188,8 @@ def _storage(use: StorageUse) -> StorageStatus:
 
 
 def _used_words(use: StorageUse) -> str:
-    return f"{use.used_percent} % of {size_in_words(use.capacity_bytes)}"
+    full = f", full on {use.full_at.date().isoformat()}" if use.full_at else ""
+    return f"{use.used_percent} % of {size_in_words(use.capacity_bytes)}{full}"
 
 
 def _comparison(found: Comparison) -> ComparisonStatus:

@@ -95,7 +95,7 @@ def _dry_run(known: RetentionStatus, wish: Wish) -> Finding:
 
 def _trouble(known: RetentionStatus, status: BackupPolicyStatus, runs: Runs, wish: Wish) -> Finding | None:
     """What kept retention from its work; None where nothing did."""
-    if known.stopped or known.left:
+    if known.stopped:
         return false(Reason.NOT_YET_APPLIED, _cut_short_words(known, runs))
     if known.blocked and status.comparison and not wish.accepts(status.comparison):
         return false(Reason.RETENTION_BLOCKED, _blocked_words(known.blocked, status.comparison, wish))
@@ -103,9 +103,13 @@ def _trouble(known: RetentionStatus, status: BackupPolicyStatus, runs: Runs, wis
 
 
 def _cut_short_words(known: RetentionStatus, runs: Runs) -> str:
-    stopped = f"Retention was stopped: {sentence(known.stopped)} " if known.stopped else ""
-    left = f"Not deleted: {sentence('; '.join(known.left))} " if known.left else ""
-    return f"{stopped}{left}The next good run goes on with it; to start one now: {runs.start_one}"
+    stopped = f"Retention was stopped: {sentence(known.stopped or '')}"
+    return f"{stopped}{_left_words(known)} The next good run goes on with it; to start one now: {runs.start_one}"
+
+
+def _left_words(known: RetentionStatus) -> str:
+    """What should have gone and is there yet, which is no fault: a restore may read it."""
+    return f" To go later: {sentence('; '.join(known.left))}" if known.left else ""
 
 
 def _blocked_words(blocked: int, found: ComparisonStatus, wish: Wish) -> str:
@@ -136,7 +140,7 @@ def _behind_words(known: RetentionStatus, runs: Runs) -> str:
 def _applied_words(known: RetentionStatus, applied_at: datetime, wish: Wish) -> list[str]:
     gone, size = known.deleted or 0, size_in_words(known.freed_bytes or 0)
     went = f"deleted {_named(gone, known.deleted_names or ())}, {size} freed" if gone else "deleted nothing"
-    words = [f"Retention ran at {format_time(applied_at)}: kept {known.kept or 0}, {went}."]
+    words = [f"Retention ran at {format_time(applied_at)}: kept {known.kept or 0}, {went}.{_left_words(known)}"]
     if held := known.held_back:
         words.append(f"Of those kept, {held} {_verb(held, 'stays', 'stay')} only by spec.retention.minimum.")
     if following := known.next_to_go:

@@ -183,6 +183,7 @@ def test_the_day_on_which_the_volume_is_full_is_kept_to_the_second():
 
     assert status.storage is not None
     assert status.storage.full_at == NOW + 48 * HOUR
+    assert status.used == "50 % of 2 B, full on 2026-11-26"
 
 
 AHEAD = timedelta(days=400)

@@ -105,11 +105,11 @@ RETAINED = {
         Reason.NOT_YET_APPLIED,
         ("Retention was stopped: the volume is read-only.", "kubectl -n prod create job --from=cronjob/app-db"),
     ),
-    "one could not be deleted": Case(
+    "one is there yet because a restore reads it": Case(
         {"retention": applied(left=("backup_1: a restore reads it",))},
-        FALSE,
-        Reason.NOT_YET_APPLIED,
-        ("Not deleted: backup_1: a restore reads it.",),
+        TRUE,
+        Reason.APPLIED,
+        ("To go later: backup_1: a restore reads it.",),
     ),
     "a good run whose report was lost": Case(
         {"retention": applied(applied_at=NOW - 25 * HOUR)},
