@@ -5,9 +5,9 @@ against deletion as long as it is open.
 """
 
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import BinaryIO, Protocol
 
@@ -62,6 +62,9 @@ class StoredArtifact:
     """What it holds, once it was verified."""
     surplus_bytes: int = 0
     """What lies behind the dump, and does not belong to it."""
+    outline: bytes | None = field(default=None, repr=False)
+    """A plain dump without its rows, where its verification was asked to keep it and it is small."""
+    _is_verified: bool = field(default=False, init=False)
 
     @property
     def is_encrypted(self) -> bool:
@@ -73,7 +76,7 @@ class StoredArtifact:
         """Size of the dump; 0 when it is neither recorded nor verified."""
         return self.proven.plain_bytes - self.surplus_bytes if self.proven else 0
 
-    def verify(self, progress: Progress) -> Contents:
+    def verify(self, progress: Progress, *, keeps_outline: bool = False) -> Contents:
         """Read all of it and compare with its entry; without one, with nothing but its own end.
 
         Raises: VerificationFailed, KeyInvalid, DumpIncomplete, SourceError.
@@ -83,17 +86,32 @@ class StoredArtifact:
                 old = OldRdbInspector(inspector)
                 self.contents = self._inspect(old, progress)
                 self.surplus_bytes = old.surplus_bytes
+            elif keeps_outline and self.kind is ArtifactKind.POSTGRES_PLAIN:
+                self.contents = self._outlined(inspector, progress)
             else:
                 self.contents = self._inspect(inspector, progress)
         return self.contents
 
-    def _inspect(self, inspector: Inspector, progress: Progress) -> Contents:
+    def _outlined(self, inspector: Inspector, progress: Progress) -> Contents:
+        from backup_operator.worker.outline import Outline
+
+        outline = Outline()
+        contents = self._inspect(inspector, progress, outline.update)
+        self.outline = outline.finish()
+        return contents
+
+    def _inspect(
+        self, inspector: Inspector, progress: Progress, also: Callable[[bytes], None] = lambda _: None
+    ) -> Contents:
         word = "keys" if self.kind in _OF_REDIS else "rows"
         progress.counted = lambda: {word: inspector.counted}
         with self.plaintext() as blocks:
             for block in progress.watch(blocks):
                 inspector.update(block)
-            return inspector.finish()
+                also(block)
+            contents = inspector.finish()
+        self._is_verified = True
+        return contents
 
     @contextmanager
     def plaintext(self) -> Iterator[Iterator[bytes]]:
@@ -105,7 +123,9 @@ class StoredArtifact:
     def _unpacked(self) -> _Plaintext:
         if self._keys is None:
             return _Unencrypted(self._file, self.compression)
-        return unseal(self._file, [key.passphrase for key in self._keys], self.compression)
+        passphrases = [key.passphrase for key in self._keys]
+        # what is stored is hashed each time: the same bytes are the same plaintext
+        return unseal(self._file, passphrases, self.compression, hashes_plaintext=not self._is_verified)
 
     def _compared(self, plaintext: _Plaintext) -> Iterator[bytes]:
         try:
@@ -241,7 +261,7 @@ def _open(store: Store, name: str) -> BinaryIO:
 
 
 def _compare(name: str, proven: Sealed, found: Sealed, *, is_recorded: bool) -> None:
-    if found != proven:
+    if found != (proven if found.plain_sha256 else replace(proven, plain_sha256="")):
         told = "its entry describes" if is_recorded else "was verified a moment ago"
         what = f"expected: SHA-256 {proven.stored_sha256}; found: SHA-256 {found.stored_sha256}"
         raise _damaged(name, f"it is not the file that {told}; {what}")

@@ -62,13 +62,9 @@ class Program:
             cwd=working_directory,
             bufsize=0,
         )
-        if reads_stdout:
-            self._widen_pipe()
-
-    def _widen_pipe(self) -> None:
-        # refused where a user's pipes hold much already (fs.pipe-user-pages-soft): slower, not wrong
-        with suppress(OSError):
-            fcntl.fcntl(self._stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                _widen(pipe.fileno())
 
     @property
     def _stdout(self) -> int:
@@ -131,3 +127,9 @@ class Program:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _widen(pipe: int) -> None:
+    # refused where a user's pipes hold much already (fs.pipe-user-pages-soft): slower, not wrong
+    with suppress(OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

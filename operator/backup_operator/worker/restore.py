@@ -114,7 +114,7 @@ def _restore_from(job: _Restore, keys: Keys) -> None:
 def _verify(job: _Restore, artifact: StoredArtifact) -> None:
     interval, clock = job.order.progress_interval, job.workplace.clock
     progress = Progress(f"verify {artifact.name}", interval=interval, clock=clock, of_bytes=artifact.plain_bytes)
-    artifact.verify(progress)
+    artifact.verify(progress, keeps_outline=True)
 
 
 def _restorable(artifact: StoredArtifact, backup: OpenBackup) -> RestoredArtifact:
@@ -127,6 +127,7 @@ def _restorable(artifact: StoredArtifact, backup: OpenBackup) -> RestoredArtifac
         name=artifact.name,
         plain_bytes=artifact.plain_bytes,
         open=artifact.plaintext,
+        outline=artifact.outline,
         rows_per_table=rows,
         keys_per_database=None if keys is None else {database: tally.keys for database, tally in keys.items()},
         server=backup.entry.server if backup.entry else {},

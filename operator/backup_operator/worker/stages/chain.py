@@ -40,15 +40,16 @@ class Sealed:
 
 
 class Tally:
-    """Size and SHA-256 of a stream that passes by."""
+    """Size and SHA-256 of a stream that passes by; the size alone where it is not hashed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, hashed: bool = True) -> None:
         self.size_bytes = 0
-        self._digest = hashlib.sha256()
+        self._digest = hashlib.sha256() if hashed else None
 
     def count(self, block: bytes) -> None:
         """Adds a block."""
-        self._digest.update(block)
+        if self._digest is not None:
+            self._digest.update(block)
         self.size_bytes += len(block)
 
     def watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -58,8 +59,8 @@ class Tally:
             yield block
 
     def sha256(self) -> str:
-        """In hexadecimal."""
-        return self._digest.hexdigest()
+        """In hexadecimal; empty where it is not hashed."""
+        return "" if self._digest is None else self._digest.hexdigest()
 
 
 def seal(
@@ -102,8 +103,10 @@ class Unsealing:
         OSError: `stored` could not be read.
     """
 
-    def __init__(self, stored: BinaryIO, passphrases: Sequence[bytes], algorithm: Compression) -> None:
-        self._stored_tally, self._plain_tally = Tally(), Tally()
+    def __init__(
+        self, stored: BinaryIO, passphrases: Sequence[bytes], algorithm: Compression, *, hashes_plaintext: bool
+    ) -> None:
+        self._stored_tally, self._plain_tally = Tally(), Tally(hashed=hashes_plaintext)
         self._sealed: Sealed | None = None
         self._blocks = self._run(stored, passphrases, algorithm)
 
@@ -151,9 +154,14 @@ class Unsealing:
         self.close()
 
 
-def unseal(stored: BinaryIO, passphrases: Sequence[bytes], algorithm: Compression) -> Unsealing:
-    """Starts to read a stored file from where `stored` stands; see Unsealing."""
-    return Unsealing(stored, passphrases, algorithm)
+def unseal(
+    stored: BinaryIO, passphrases: Sequence[bytes], algorithm: Compression, *, hashes_plaintext: bool = True
+) -> Unsealing:
+    """Starts to read a stored file from where `stored` stands; see Unsealing.
+
+    Without its hash the plaintext is still proven by its size, the MDC and the SHA-256 of what is stored.
+    """
+    return Unsealing(stored, passphrases, algorithm, hashes_plaintext=hashes_plaintext)
 
 
 def _pass_on(blocks: Iterable[bytes], channel: Channel) -> None:

@@ -28,6 +28,8 @@ class RestoredArtifact:
     keys_per_database: Mapping[int, int] | None = None
     server: Mapping[str, object] = field(default_factory=dict)
     """The source's facts as recorded: version, encoding, extensions, roles, …"""
+    outline: bytes | None = field(default=None, repr=False)
+    """A plain dump without its rows; None where the artifact itself has to be read for them."""
 
 
 @dataclass(frozen=True)

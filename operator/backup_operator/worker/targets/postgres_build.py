@@ -147,17 +147,17 @@ def _feed(site: Site, main: RestoredArtifact, terms: Terms, step: Callable[[str]
         connection = stack.enter_context(site.connected(site.temporary))
         without_waiting(connection)
         feeder = Feeder(connection, rewriter, codec_of(main))
-        feeder.lanes, notes = _lanes(site, stack)
+        feeder.lanes, notes = _lanes(site, stack, site.order.jobs)
         feeder.feed(stack.enter_context(sql_of(main, site.clients, site.scratch)))
     return Built(feeder.rows, (*rewriter.notes(), *notes))
 
 
-def _lanes(site: Site, stack: ExitStack) -> tuple[Lanes | None, tuple[str, ...]]:
-    """Sessions for the jobs, or none where the server has no more connections for them."""
+def _lanes(site: Site, stack: ExitStack, count: int) -> tuple[Lanes | None, tuple[str, ...]]:
+    """So many sessions, or none where one job is wanted, or the server has no more connections for them."""
     if site.order.jobs < 2:
         return None, ()
     try:
-        return stack.enter_context(open_lanes(site, site.order.jobs)), ()
+        return stack.enter_context(open_lanes(site, count)), ()
     except SourceError as exc:
         if exc.reason is not Reason.TOO_MANY_CONNECTIONS:
             raise
@@ -166,12 +166,19 @@ def _lanes(site: Site, stack: ExitStack) -> tuple[Lanes | None, tuple[str, ...]]
 
 def _count_and_analyse(site: Site, main: RestoredArtifact, built: Built, step: Callable[[str], None]) -> None:
     expected = main.rows_per_table if main.rows_per_table is not None else built.counts
-    with site.connected(site.temporary) as connection:
+    with ExitStack() as stack:
+        connection = stack.enter_context(site.connected(site.temporary))
+        beside, _ = _lanes(site, stack, 1)
         step("count rows")
+        if beside is not None:
+            beside.start(b"analyze")
         built.counts = count_rows(connection, expected)
         refuse_differences(built.counts, expected)
         step("analyse")
-        connection.execute("analyze")
+        if beside is not None:
+            beside.wait()
+        else:
+            connection.execute("analyze")
 
 
 def _check(site: Site, step: Callable[[str], None]) -> None:

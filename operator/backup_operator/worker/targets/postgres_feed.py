@@ -10,7 +10,7 @@ import psycopg
 
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import TargetError
-from backup_operator.worker.targets.postgres_lanes import Lanes, dealt
+from backup_operator.worker.targets.postgres_lanes import Block, Lanes, dealt
 from backup_operator.worker.targets.postgres_rewrite import Rewriter
 from backup_operator.worker.targets.postgres_statements import (
     CopyBegin,
@@ -89,13 +89,13 @@ class Feeder:
                 count = self._copy_dealt(self.lanes, statement, dealt(rows))
         self.rows[table] = self.rows.get(table, 0) + count
 
-    def _copy_dealt(self, lanes: Lanes, statement: bytes, blocks: Iterator[bytes]) -> int:
+    def _copy_dealt(self, lanes: Lanes, statement: bytes, blocks: Iterator[Block]) -> int:
         """A table of one block is not worth the dealing."""
-        first = next(blocks, b"")
-        second = next(blocks, b"")
+        first = next(blocks, ())
+        second = next(blocks, ())
         if not second:
             lanes.wait()
-            return self._copy_alone(statement, iter([first]))
+            return self._copy_alone(statement, iter(first))
         return lanes.copy(statement, chain([first, second], blocks))
 
     def _copy_alone(self, statement: bytes, rows: Iterator[bytes]) -> int:

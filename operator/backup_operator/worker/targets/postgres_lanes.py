@@ -24,6 +24,9 @@ _SORT_MEMORY = "128MB"
 """For each lane's index builds, where the server's own maintenance_work_mem is less."""
 _CANCEL_TIMEOUT_SECONDS = 5
 
+Block = tuple[bytes, ...]
+"""Whole lines, in pieces as they were read: putting them together would copy every byte once more."""
+
 
 class Lanes:
     """Sessions into one database, alike in their settings. Leaving the context early cancels what they do."""
@@ -60,17 +63,17 @@ class Lanes:
         for future in pending:
             future.result()
 
-    def copy(self, statement: bytes, lines: Iterator[bytes]) -> int:
-        """Deal the lines out to all lanes; answers the rows that the server took.
+    def copy(self, statement: bytes, blocks: Iterator[Block]) -> int:
+        """Deal the rows out to all lanes; answers the rows that the server took.
 
-        Raises: psycopg.Error, and what reading the lines raises; nothing that was sent before counts then.
+        Raises: psycopg.Error, and what reading the rows raises; nothing that was sent before counts then.
         """
         self.wait()
         deal = _Deal()
         copying = [self._pool.submit(_copy, session, statement, deal) for session in self._sessions]
         try:
-            for line_block in lines:
-                if not deal.put(line_block):
+            for block in blocks:
+                if not deal.put(block):
                     break
             deal.end()
         except BaseException:
@@ -99,10 +102,10 @@ class _Deal:
 
     def __init__(self) -> None:
         self._changed = Condition()
-        self._blocks: deque[bytes] = deque()
+        self._blocks: deque[Block] = deque()
         self._ended = self._abandoned = False
 
-    def put(self, block: bytes) -> bool:
+    def put(self, block: Block) -> bool:
         """Hand on a block; waits while enough are there. False when nobody takes them any more."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._blocks) < _WAITING_BLOCKS or self._abandoned)
@@ -122,11 +125,11 @@ class _Deal:
             self._abandoned = True
             self._changed.notify_all()
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Block]:
         while (block := self._take()) is not None:
             yield block
 
-    def _take(self) -> bytes | None:
+    def _take(self) -> Block | None:
         with self._changed:
             self._changed.wait_for(lambda: bool(self._blocks) or self._ended or self._abandoned)
             if self._abandoned:
@@ -145,7 +148,8 @@ def _copy(session: psycopg.Connection, statement: bytes, deal: _Deal) -> int:
         with session.cursor() as cursor:
             with cursor.copy(statement) as copy:
                 for block in deal:
-                    copy.write(block)
+                    for piece in block:
+                        copy.write(piece)
             return cursor.rowcount
     except _Abandoned:
         return 0
@@ -154,7 +158,7 @@ def _copy(session: psycopg.Connection, statement: bytes, deal: _Deal) -> int:
         raise
 
 
-def dealt(rows: Iterator[bytes]) -> Iterator[bytes]:
+def dealt(rows: Iterator[bytes]) -> Iterator[Block]:
     """The rows in blocks of whole lines; a newline is the end of a row, since those within values are escaped.
 
     Source: https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.2
@@ -162,16 +166,15 @@ def dealt(rows: Iterator[bytes]) -> Iterator[bytes]:
     waiting: list[bytes] = []
     size = 0
     for piece in rows:
-        waiting.append(piece)
-        size += len(piece)
-        if size >= _DEALT_BYTES:
-            block = b"".join(waiting)
-            end = block.rfind(b"\n") + 1
-            if end:
-                yield block[:end]
-            waiting, size = [block[end:]], len(block) - end
+        end = piece.rfind(b"\n") + 1
+        if size + len(piece) < _DEALT_BYTES or not end:
+            waiting.append(piece)
+            size += len(piece)
+            continue
+        yield (*waiting, piece[:end])
+        waiting, size = [piece[end:]], len(piece) - end
     if size:
-        yield b"".join(waiting)
+        yield tuple(waiting)
 
 
 @contextmanager
