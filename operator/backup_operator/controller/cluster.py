@@ -13,7 +13,7 @@ returns None on 201 (kubernetes 37.0.2).
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -70,6 +70,18 @@ class Key:
         return f"{self.namespace}/{self.name}"
 
 
+@dataclass(frozen=True)
+class Answered:
+    """A request that is over, as it is counted."""
+
+    verb: str
+    """In the words of RBAC: get, list, create, patch, update, delete."""
+    resource: str
+    """The plural, with its subresource: `backuppolicies/status`; empty where the API itself was asked."""
+    code: int
+    """The HTTP status; 0 when there was no answer."""
+
+
 class ClusterError(Exception):
     """The API server gave no answer, or not the one that was wanted."""
 
@@ -101,12 +113,16 @@ class Conflict(Refused):
 class Cluster:
     """The API server, as an asynchronous context manager. Raises: ClusterError from every method."""
 
-    def __init__(self, api: Any) -> None:
+    def __init__(self, api: Any, told: Callable[[Answered], None] = lambda _: None) -> None:
         self._api = api
+        self._told = told
 
     @classmethod
-    async def connect(cls) -> Self:
-        """By KUBECONFIG or ~/.kube/config where there is one, else by the pod's service account."""
+    async def connect(cls, told: Callable[[Answered], None] = lambda _: None) -> Self:
+        """By KUBECONFIG or ~/.kube/config where there is one, else by the pod's service account.
+
+        `told` is called after each request.
+        """
         configuration = client.Configuration()
         # Python 3.13 refuses CAs without a key usage extension, which clusters have and every other client takes
         configuration.disable_strict_ssl_verification = True
@@ -115,7 +131,7 @@ class Cluster:
             await _config.load_kube_config(config_file=path, client_configuration=configuration)
         else:
             _config.load_incluster_config(client_configuration=configuration)
-        return cls(client.ApiClient(configuration))
+        return cls(client.ApiClient(configuration), told)
 
     async def __aenter__(self) -> Self:
         return self
@@ -220,7 +236,9 @@ class Cluster:
             response = await self._api.call_api(*request, _request_timeout=_REQUEST_TIMEOUT_SECONDS)
             text = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as exc:
+            self._told(_answered(method, path, code=0))
             raise Unreachable(f"{method} {path}: {exc or type(exc).__name__}") from exc
+        self._told(_answered(method, path, code=response.status))
         return _answer(response.status, text)
 
 
@@ -245,6 +263,20 @@ def _namespaced(resource: Resource, namespace: str) -> str:
 
 def _object_path(resource: Resource, key: Key) -> str:
     return f"{_namespaced(resource, key.namespace)}/{quote(key.name, safe='')}"
+
+
+_VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
+
+
+def _answered(method: str, path: str, *, code: int) -> Answered:
+    root = 4 if path.startswith("/apis/") else 3
+    resource, *rest = _below_namespace(path.split("/")[root:]) or [""]
+    reading = "get" if rest or not resource else "list"
+    return Answered(_VERBS.get(method, reading), "/".join([resource, *rest[1:]]), code)
+
+
+def _below_namespace(parts: list[str]) -> list[str]:
+    return parts[2:] if parts[:1] == ["namespaces"] else parts
 
 
 def _answer(status: int, text: bytes) -> Manifest:

@@ -31,6 +31,7 @@ from backup_operator.controller.queue import DirtyQueue, RetryLater
 from backup_operator.controller.restores import Restores
 from backup_operator.controller.settings import Settings
 from backup_operator.controller.sight import job_state, work_of
+from backup_operator.controller.signals import Signals
 from backup_operator.manifests.event import Occurrence, Subject
 from backup_operator.manifests.labels import Work, policy_of, request_of
 from backup_operator.rules.runs import JobState
@@ -62,10 +63,11 @@ class Dirty:
 class Engine:
     """What one operator process does besides watching."""
 
-    def __init__(self, cluster: Cluster, settings: Settings) -> None:
+    def __init__(self, cluster: Cluster, settings: Settings, signals: Signals | None = None) -> None:
         self._cluster = cluster
         self._settings = settings
-        self._memory = Memory()
+        self._signals = signals or Signals()
+        self._memory = Memory(self._signals)
         self._queue: DirtyQueue[Dirty] = DirtyQueue(self._reconcile, expected=(RetryLater, ClusterError))
         desk = Desk(self._mark_subject, self._announce, settings.moved(lambda: datetime.now(UTC)))
         self.notifier = Notifier(settings.notifications, desk)
@@ -73,6 +75,7 @@ class Engine:
         self._restores = Restores(cluster, settings, self._memory, notifier=self.notifier)
         self._tasks: list[asyncio.Task[None]] = []
         self.leadership = Leadership(cluster, settings.lease, settings.identity, settings.lease_duration)
+        self._show_figures()
 
     async def start(self) -> None:
         """Check the CRDs and start the tasks; the API server may be away meanwhile. Raises: CrdsMissing."""
@@ -91,8 +94,16 @@ class Engine:
         await self.leadership.give_up()
         await self._cluster.close()
 
+    def _show_figures(self) -> None:
+        leader, show = self.leadership.taken, self._signals.add_gauge
+        show("queue_length", "Policies and requests that wait for their reconcile.", lambda: self._queue.length)
+        show("leader", "1 for the operator that holds the Lease and works, 0 for one that waits.", leader.is_set)
+        self._signals.add_notices(lambda: self.notifier.results)
+
     def policy_seen(self, policy: Manifest, *, deleted: bool) -> None:
         """A policy has come, changed or gone."""
+        if deleted:
+            self._signals.policy_gone(key_of(policy))
         if deleted or self._memory.learn_policy(policy):
             self._queue.mark(Dirty(POLICIES.plural, key_of(policy)))
             self._mark_open_requests(policy["metadata"]["namespace"])
@@ -100,6 +111,8 @@ class Engine:
     def restore_seen(self, request: Manifest, *, deleted: bool) -> None:
         """A RestoreRequest has come, changed or gone: it has its turn, and so have those that wait beside it."""
         is_news = self._memory.learn_request(request)
+        if deleted:
+            self._signals.request_gone(key_of(request))
         self._queue.mark(Dirty(RESTORES.plural, key_of(request)))
         if deleted or is_news:
             self._mark_open_requests(request["metadata"]["namespace"])
@@ -146,8 +159,11 @@ class Engine:
         await announce(self._cluster, subject, [occurrence], datetime.now(UTC), instance=self._settings.identity)
 
     async def _reconcile(self, dirty: Dirty) -> timedelta | None:
-        reconciler = self._policies if dirty.plural == POLICIES.plural else self._restores
-        return await reconciler.reconcile(dirty.key)
+        if dirty.plural == POLICIES.plural:
+            with self._signals.reconcile(POLICIES.kind):
+                return await self._policies.reconcile(dirty.key)
+        with self._signals.reconcile(RESTORES.kind):
+            return await self._restores.reconcile(dirty.key)
 
     async def check_crds(self) -> None:
         """Wait for the API server and ask it for our kinds. Raises: CrdsMissing."""

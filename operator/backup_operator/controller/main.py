@@ -14,7 +14,9 @@ import kopf
 from backup_operator.api.meta import GROUP, VERSION
 from backup_operator.controller.cluster import Cluster, Manifest
 from backup_operator.controller.engine import CrdsMissing, Engine
+from backup_operator.controller.exposition import Exposition, MetricsPortTaken
 from backup_operator.controller.settings import Settings, SettingsInvalid
+from backup_operator.controller.signals import Signals
 from backup_operator.manifests.labels import OURS
 
 _WATCH_SECONDS = 300
@@ -29,9 +31,12 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     try:
         ours = Settings.from_environment()
         configure(settings, ours)
-        memo.engine = Engine(await Cluster.connect(), ours)
+        signals = Signals()
+        if ours.metrics_port:
+            memo.exposition = Exposition.start(signals.registry, ours.metrics_port)
+        memo.engine = Engine(await Cluster.connect(signals.api_answered), ours, signals)
         await memo.engine.start()
-    except (SettingsInvalid, CrdsMissing) as exc:
+    except (SettingsInvalid, MetricsPortTaken, CrdsMissing) as exc:
         raise kopf.PermanentError(str(exc)) from exc
 
 
@@ -74,6 +79,8 @@ async def stop(memo: kopf.Memo, **_: Any) -> None:
     """Hand the Lease over."""
     if "engine" in memo:
         await memo.engine.stop()
+    if "exposition" in memo:
+        memo.exposition.stop()
 
 
 @kopf.on.event(GROUP, VERSION, "backuppolicies")

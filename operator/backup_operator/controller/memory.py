@@ -10,6 +10,7 @@ from typing import Any
 from backup_operator.api.meta import ACCEPTED_ANNOTATION
 from backup_operator.controller.cluster import Key, Manifest
 from backup_operator.controller.sight import attempt_in, job_name_of, job_uid_of
+from backup_operator.controller.signals import Signals
 from backup_operator.manifests.labels import request_of
 from backup_operator.rules.admission import StoreClaim, store_claim
 from backup_operator.rules.runs import Attempt
@@ -22,6 +23,8 @@ GONE_JOBS_KNOWN = 10_000
 class Memory:
     """Ended pods by Job, because a Job over its deadline deletes its pod and the report with it; stores; requests."""
 
+    signals: Signals = field(default_factory=Signals)
+    """Is told of every policy and request that comes, changes or goes."""
     _attempts: dict[str, dict[str, Attempt]] = field(default_factory=dict)
     _gone_jobs: dict[str, None] = field(default_factory=dict)
     """The Jobs that went last, in order: their pods are deleted after them, and nobody asks for those any more."""
@@ -59,6 +62,7 @@ class Memory:
 
     def learn_request(self, request: Manifest) -> bool:
         """Take in a RestoreRequest; whether those that wait beside it may care: it is new, edited or one state on."""
+        self.signals.request_seen(request)
         metadata, status = request["metadata"], request.get("status") or {}
         key = Key(metadata["namespace"], metadata["name"])
         known = (*(metadata.get(name) for name in ("uid", "generation", "deletionTimestamp")), status.get("state"))
@@ -72,6 +76,7 @@ class Memory:
 
     def forget_request(self, key: Key) -> None:
         """Drop a RestoreRequest that is gone."""
+        self.signals.request_gone(key)
         self._requests.pop(key, None)
         self.close_request(key)
 
@@ -87,6 +92,7 @@ class Memory:
 
     def learn_policy(self, policy: Manifest) -> bool:
         """Take in a policy; whether anything is new but what its status says of its runs."""
+        self.signals.policy_seen(policy)
         metadata = policy["metadata"]
         key = Key(metadata["namespace"], metadata["name"])
         version = (
@@ -102,6 +108,7 @@ class Memory:
 
     def forget_policy(self, key: Key) -> None:
         """Drop a policy that is gone."""
+        self.signals.policy_gone(key)
         self._versions.pop(key, None)
         self._stores.pop(key, None)
 

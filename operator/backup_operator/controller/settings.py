@@ -37,6 +37,8 @@ class Settings:
     """RESYNC_SECONDS: how often everything is compared with a LIST."""
     workers: int
     """WORKERS: how many policies are reconciled at the same time."""
+    metrics_port: int | None
+    """METRICS_PORT: where /metrics is served; None where it is not set, and then it is not."""
     clock_offset: timedelta
     """CLOCK_OFFSET_SECONDS, for tests: our clock and the workers' are so far ahead, or behind where it is negative."""
     notifications: Notifications
@@ -55,6 +57,7 @@ class Settings:
             lease_duration=_seconds(environment, "LEASE_SECONDS", 20),
             resync=_seconds(environment, "RESYNC_SECONDS", 600),
             workers=_number(environment, "WORKERS", 8),
+            metrics_port=_number(environment, "METRICS_PORT", 8081) if environment.get("METRICS_PORT") else None,
             clock_offset=_clock_offset(environment),
             notifications=_notifications(environment),
         )
