@@ -30,6 +30,18 @@ CONDITIONS = [
     }
     for kind, status in (("Ready", "True"), ("Fresh", "False"))
 ]
+NOTIFIED = {
+    "told": [{"condition": "Fresh", "reason": "ObjectiveExceeded", "since": "2026-11-23T02:01:02Z"}],
+    "owed": [
+        {
+            "kind": "Stale",
+            "reason": "ObjectiveExceeded",
+            "at": "2026-11-23T02:01:02Z",
+            "message": "It is old.",
+            "targets": ["mail"],
+        }
+    ],
+}
 POLICY_STATUS: dict[str, Any] = {
     "observedGeneration": 1,
     "conditions": CONDITIONS,
@@ -38,13 +50,51 @@ POLICY_STATUS: dict[str, Any] = {
     "activeBackup": {"jobName": "app-db-2", "since": "2026-11-23T02:00:00Z"},
     "nextBackupAt": "2026-11-24T02:00:00Z",
     "backups": [
-        {"name": "a", "time": "2026-11-23T02:00:00Z", "size": "1.2 GiB", "sizeBytes": 1, "keys": 0, "verified": True}
+        {
+            "name": "a",
+            "time": "2026-11-23T02:00:00Z",
+            "durationSeconds": 62,
+            "size": "1.2 GiB",
+            "sizeBytes": 1,
+            "keys": 0,
+            "verified": True,
+        }
     ],
     "backupCount": 0,
     "lockedBackups": 1,
     "oldestBackupAt": "2026-11-23T02:00:00Z",
-    "storage": {"usedBytes": 1, "capacityBytes": 100, "usedPercent": 1, "storeBytes": 1},
-    "retention": {"rules": ["30d"], "deleted": 0, "freedBytes": 0, "appliedAt": "2026-11-23T02:01:02Z"},
+    "storage": {
+        "usedBytes": 1,
+        "capacityBytes": 100,
+        "usedPercent": 1,
+        "storeBytes": 1,
+        "fullAt": "2027-03-01T02:00:00Z",
+    },
+    "retention": {
+        "rules": ["age 30d: kept 3"],
+        "kept": 3,
+        "heldBack": 1,
+        "blocked": 1,
+        "deleted": 1,
+        "deletedNames": ["backup_20261023_020000"],
+        "freedBytes": 7,
+        "appliedAt": "2026-11-23T02:01:02Z",
+        "stopped": "the volume is read-only",
+        "left": ["backup_20261022_020000: a restore reads it"],
+        "nextToGo": {"name": "backup_20261024_020000", "at": "2026-11-24T02:00:00Z"},
+        "preview": {"at": "2026-11-23T02:01:02Z", "count": 1, "bytes": 7, "names": ["backup_20261024_020000"]},
+        "rulesDigest": "0123456789abcdef",
+    },
+    "comparison": {
+        "run": "backup_20261123_020000",
+        "comparedWith": 7,
+        "reason": "RowsCollapsed",
+        "sinceRun": "backup_20261123_020000",
+        "message": "it holds 3 rows",
+        "accepted": False,
+    },
+    "otherFiles": {"oldScripts": 1, "foreign": 1, "names": ["a.sql.gz.gpg"]},
+    "notified": NOTIFIED,
     "lastDrill": {"startedAt": "2026-11-23T02:00:00Z", "passed": True, "message": "all held"},
     "source": "PostgreSQL 17.2 app",
     "size": "1.2 GiB",
@@ -77,6 +127,7 @@ RESTORE_STATUS: dict[str, Any] = {
     "source": "app-db",
     "backup": "latest",
     "target": "app_restored",
+    "notified": NOTIFIED,
     "state": "Failed",
 }
 
@@ -127,6 +178,8 @@ def test_kubectl_get_shows_the_columns_of_the_design(server: Server):
     assert shown == {
         "Source": "PostgreSQL 17.2 app",
         "Schedule": "0 2 * * *",
+        "Backups": 0,
+        "Limit": "25h",
         "Size": "1.2 GiB",
         "Next": "2026-11-24T02:00:00Z",
         "Fresh": "False",
