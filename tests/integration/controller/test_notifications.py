@@ -1,0 +1,455 @@
+"""Notices reach a real webhook and a real mail server: each once, whatever is down meanwhile."""
+
+import asyncio
+import json
+import logging
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backup_operator.contract.report import Fault
+from backup_operator.controller.cluster import POLICIES, RESTORES, Key, Unreachable
+from backup_operator.controller.notifier import GIVEN_UP, Result
+from backup_operator.vocabulary.reasons import Reason
+from tests.integration.controller.notifying import MINUTE, House, until
+from tests.support.receivers import MailServer, Receiver, Webhook
+from tests.support.tcp_server import TcpServer
+from tests.unit.controller.policing import NAME, NAMESPACE, policy
+from tests.unit.controller.restoring import request
+
+FAILED = "prod/app-db: the backup failed (ConnectionRefused)"
+RECOVERED = "prod/app-db: backups succeed again"
+HOOK, MAIL = {"urlKey": "hook"}, {"urlKey": "mail"}
+SECRET_PATH = "T0k3n-0f-the-h00k"
+SECRETS = (SECRET_PATH, "mail-Passw0rd", "hook-Passw0rd")
+
+
+@pytest.fixture
+def webhook() -> Iterator[Webhook]:
+    with Webhook() as made:
+        yield made
+
+
+@pytest.fixture
+def mail() -> Iterator[MailServer]:
+    with MailServer() as made:
+        yield made
+
+
+@pytest.fixture
+def house(tmp_path: Path, webhook: Webhook, mail: MailServer) -> House:
+    """A policy with one good run, told to a webhook and by mail."""
+    return made(tmp_path, webhook, mail, HOOK, MAIL)
+
+
+def made(urls: Path, webhook: Webhook, mail: MailServer, *routes: dict[str, Any]) -> House:
+    house = House(urls, *routes)
+    house.route("hook", webhook.url(SECRET_PATH, "me:hook-Passw0rd"))
+    house.route("mail", mail.url())
+    house.put(policy())
+    house.settle()
+    house.run_succeeds()
+    house.turn()
+    return house
+
+
+def test_a_healthy_policy_tells_nobody_anything(house: House, webhook: Webhook, mail: MailServer):
+    assert house.conditions()["Ready"] == ("True", "Ready")
+    assert webhook.titles == mail.titles == []
+    assert house.notified() == {}
+
+
+def test_a_failure_and_its_end_arrive_once_at_each_target(house: House, webhook: Webhook, mail: MailServer):
+    house.run_fails()
+    house.turn()
+    house.run_fails()
+    house.passes()
+    house.run_succeeds()
+    house.passes()
+    house.passes()
+
+    assert webhook.titles == mail.titles == [FAILED, RECOVERED]
+    assert "Job app-db-2: nobody listens. Hint: start the server." in webhook.received[0].body
+    assert "kubectl -n prod describe backuppolicy app-db" in mail.received[0].body
+    assert house.notified() == {}
+
+
+def test_a_notice_is_in_the_status_before_anybody_hears_of_it(house: House, webhook: Webhook):
+    house.run_fails()
+
+    asyncio.run(house.look_at_all())
+
+    (owed,) = house.notified()["owed"]
+    assert (owed["kind"], owed["targets"]) == ("Failed", ["hook", "mail"])
+    assert webhook.asked == 0
+
+
+@pytest.mark.parametrize("target", ["hook", "mail"])
+def test_nothing_is_lost_or_doubled_while_a_target_is_down_for_a_minute(
+    house: House, webhook: Webhook, mail: MailServer, target: str
+):
+    receivers: dict[str, Receiver] = {"hook": webhook, "mail": mail}
+    down = receivers.pop(target)
+    (other,) = receivers.values()
+    down.down()
+
+    house.run_fails()
+    house.turn()
+    house.run_succeeds()
+    house.turn()
+    assert other.titles == [FAILED, RECOVERED]
+    for _ in range(6):
+        house.passes(timedelta(seconds=10))
+    assert [one["targets"] for one in house.notified()["owed"]] == [[target], [target]]
+    down.up()
+    for _ in range(6):
+        house.passes(timedelta(seconds=30))
+
+    assert down.titles == other.titles == [FAILED, RECOVERED]
+    assert house.notified() == {}
+
+
+def test_a_restart_while_a_target_is_down_loses_nothing_though_all_is_well_again(
+    house: House, webhook: Webhook, mail: MailServer
+):
+    mail.down()
+    house.run_fails()
+    house.turn()
+    house.run_succeeds()
+    house.turn()
+
+    house.start_operator()
+    house.passes()
+    house.start_operator()
+    mail.up()
+    house.passes()
+
+    assert mail.titles == webhook.titles == [FAILED, RECOVERED]
+    assert house.notified() == {}
+
+
+def test_a_target_that_answers_with_errors_is_tried_again(house: House, webhook: Webhook, mail: MailServer):
+    webhook.answer, mail.answer = 503, 451
+    house.run_fails()
+    house.turn()
+    assert (webhook.titles, mail.titles) == ([], [])
+
+    webhook.answer, mail.answer = 200, 250
+    house.passes()
+
+    assert webhook.titles == mail.titles == [FAILED]
+
+
+def test_a_redirection_is_not_taken_for_an_acceptance(house: House, webhook: Webhook):
+    webhook.answer = 302
+    house.run_fails()
+    house.turn()
+
+    assert [one["targets"] for one in house.notified()["owed"]] == [["hook"]]
+
+
+def test_a_crash_before_the_answer_is_written_tells_again(house: House, webhook: Webhook):
+    async def told_and_killed() -> None:
+        await house.look_at_all()
+        await house.send()
+
+    house.run_fails()
+    asyncio.run(told_and_killed())
+    house.start_operator()
+    house.turn()
+    house.passes()
+
+    assert webhook.titles == [FAILED, FAILED], "at least once, and this is the one moment for a second time"
+    assert house.notified().get("owed", []) == []
+
+
+def test_an_api_server_that_is_away_neither_loses_nor_doubles(house: House, webhook: Webhook):
+    house.run_fails()
+    asyncio.run(house.look_at_all())
+    house.cluster.away = True
+    for _ in range(3):
+        with suppress(Unreachable):
+            asyncio.run(house.send())
+            asyncio.run(house.write())
+    house.cluster.away = False
+    house.passes()
+
+    assert webhook.titles == [FAILED]
+    assert house.notified().get("owed", []) == []
+
+
+def test_a_changed_secret_is_used_at_once(house: House, webhook: Webhook, mail: MailServer):
+    with Webhook() as another:
+        webhook.down()
+        house.run_fails()
+        house.turn()
+        house.passes(timedelta(seconds=1))
+        assert house.notified()["owed"]
+
+        house.route("hook", another.url("new"))
+        house.passes(timedelta(seconds=1))
+
+        assert another.titles == mail.titles == [FAILED]
+
+
+def test_a_secret_that_is_missing_is_waited_for(house: House, webhook: Webhook):
+    (house.urls / "hook").unlink()
+    house.run_fails()
+    house.turn()
+    assert house.notifier.results[Result.RETRIED] == 1
+
+    house.route("hook", f'"{webhook.url()}"\n')
+    house.passes(timedelta(seconds=1))
+
+    assert webhook.titles == [FAILED]
+
+
+def test_a_target_that_is_down_is_left_alone_for_longer_and_longer(house: House, webhook: Webhook):
+    webhook.answer = 503
+    house.run_fails()
+    house.turn()
+    for _ in range(60):
+        house.passes(timedelta(seconds=10))
+
+    assert 6 <= webhook.asked <= 9
+
+
+def test_a_notice_that_one_target_never_takes_keeps_no_other_waiting(house: House, webhook: Webhook):
+    webhook.refused_words = "failed"
+    house.run_fails()
+    house.turn()
+    house.run_succeeds()
+    for _ in range(4):
+        house.passes()
+    house.run_fails(Fault(reason=Reason.KEY_INVALID, message="too short"))
+    house.passes()
+    house.run_succeeds()
+    house.passes()
+    house.passes()
+
+    assert webhook.titles == [RECOVERED, RECOVERED]
+
+
+def test_after_a_day_a_notice_is_given_up_and_said_so(
+    house: House, webhook: Webhook, mail: MailServer, caplog: pytest.LogCaptureFixture
+):
+    webhook.down()
+    house.run_fails()
+    house.turn()
+    house.passes(timedelta(hours=23))
+    assert house.notified()["owed"]
+
+    house.passes(timedelta(hours=2))
+
+    assert [one["kind"] for one in house.notified()["owed"]] == ["Stale"], "which is new"
+    assert house.notifier.results[Result.GIVEN_UP] == 1
+    assert house.events().count(GIVEN_UP) == 1
+    assert "notice given up" in caplog.messages
+    webhook.up()
+    house.passes(timedelta(hours=1))
+    assert FAILED not in webhook.titles
+    assert FAILED in mail.titles
+
+
+def test_an_operator_that_was_away_for_days_tries_before_it_gives_up(house: House, webhook: Webhook):
+    webhook.down()
+    house.run_fails()
+    house.turn()
+
+    house.now += timedelta(days=3)
+    webhook.up()
+    house.start_operator()
+    house.turn()
+
+    assert FAILED in webhook.titles
+
+
+def test_routes_choose_by_kind_and_namespace(tmp_path: Path, webhook: Webhook, mail: MailServer):
+    house = made(
+        tmp_path,
+        webhook,
+        mail,
+        {"urlKey": "hook", "events": ["Recovered"]},
+        {"urlKey": "mail", "namespaces": ["staging"]},
+    )
+
+    house.run_fails()
+    house.turn()
+    house.run_succeeds()
+    house.passes()
+
+    assert (webhook.titles, mail.titles) == ([RECOVERED], [])
+
+
+def test_without_routes_nothing_is_written(tmp_path: Path, webhook: Webhook, mail: MailServer):
+    house = made(tmp_path, webhook, mail)
+
+    house.run_fails()
+    house.turn()
+
+    assert "notified" not in house.status()
+
+
+def test_routes_that_are_taken_away_leave_nothing_in_the_status(house: House, webhook: Webhook, mail: MailServer):
+    webhook.down()
+    mail.down()
+    house.run_fails()
+    house.turn()
+
+    without = made(house.urls, webhook, mail)
+    without.cluster = house.cluster
+    without.start_operator()
+    without.turn()
+
+    assert "notified" not in house.status()
+
+
+def test_a_policy_that_was_deleted_is_told_of_all_the_same(house: House, webhook: Webhook):
+    webhook.down()
+    house.run_fails()
+    house.turn()
+    house.remove()
+    house.passes()
+
+    webhook.up()
+    house.passes()
+    house.passes()
+
+    assert webhook.titles == [FAILED]
+
+
+def test_a_restore_is_told_to_its_end_though_it_is_never_touched_again(house: House, webhook: Webhook):
+    webhook.down()
+    refused = request("back", confirm="wrong", target={"postgres": {"strategy": "InPlace", "database": "app"}})
+    house.cluster.put(RESTORES, refused)
+    house.turn()
+    house.turn()
+    ended = house.cluster.objects[RESTORES.plural, Key(NAMESPACE, "back")]["status"]
+    assert [one["kind"] for one in ended["notified"]["owed"]] == ["RestoreFailed"]
+
+    house.start_operator()
+    webhook.up()
+    house.passes()
+    house.passes()
+
+    assert webhook.titles == ["prod/back: the restore failed (InvalidSpec)"]
+    assert "notified" not in house.cluster.objects[RESTORES.plural, Key(NAMESPACE, "back")]["status"]
+
+
+def test_a_target_that_never_answers_keeps_neither_others_nor_a_reconcile_waiting(
+    tmp_path: Path, webhook: Webhook, mail: MailServer
+):
+    house = made(tmp_path, webhook, mail, HOOK, MAIL)
+    connections: list[socket.socket] = []
+
+    async def main() -> None:
+        with TcpServer(connections.append) as silent:
+            house.route("mail", f"json://127.0.0.1:{silent.port}/")
+            sending = asyncio.create_task(house.notifier.run())
+            await house.look_at_all()
+            await until(lambda: connections and webhook.titles)
+            await house.look_at_all()
+            assert [one["targets"] for one in house.notified()["owed"]] == [["mail"]]
+            assert house.notifier.results[Result.RETRIED] == 0, "it still waits for an answer"
+            sending.cancel()
+
+    house.run_fails()
+    asyncio.run(main())
+
+
+def test_an_operator_that_stops_waits_for_the_answer_and_has_it_written(house: House, webhook: Webhook):
+    async def main() -> None:
+        async def reconciling() -> None:
+            while True:
+                await house.write()
+                await asyncio.sleep(0)
+
+        tasks = [asyncio.create_task(one) for one in (house.notifier.run(), reconciling())]
+        await house.look_at_all()
+        await until(lambda: webhook.asked)
+        await house.notifier.stop()
+        for one in tasks:
+            one.cancel()
+
+    house.run_fails()
+    asyncio.run(main())
+    house.start_operator()
+    house.turn()
+
+    assert webhook.titles == [FAILED]
+
+
+BAD_URLS = {
+    "a port on which nobody listens": f"json://me:hook-Passw0rd@127.0.0.1:9/{SECRET_PATH}",
+    "a host that does not exist": f"json://me:hook-Passw0rd@nowhere.invalid/{SECRET_PATH}",
+    "a server without TLS": f"jsons://me:hook-Passw0rd@127.0.0.1:{{port}}/{SECRET_PATH}",
+    "an answer of 503": f"json://me:hook-Passw0rd@127.0.0.1:{{port}}/{SECRET_PATH}",
+    "a word that Apprise does not know": f"bogus://me:hook-Passw0rd@127.0.0.1/{SECRET_PATH}",
+    "no URL at all": SECRET_PATH,
+    "half a URL": f"json://:{SECRET_PATH}@[",
+    "two URLs": f"json://127.0.0.1/{SECRET_PATH} json://me:hook-Passw0rd@127.0.0.1",
+    "a password that is wrong": "mailto://me:hook-Passw0rd@127.0.0.1:{mail}/?from=a@b.cd&to=e@f.gh&mode=insecure",
+}
+
+
+@pytest.mark.parametrize("url", BAD_URLS.values(), ids=BAD_URLS)
+def test_no_url_is_in_a_log_an_event_or_a_status(
+    house: House, webhook: Webhook, mail: MailServer, url: str, caplog: pytest.LogCaptureFixture, capfd: Any
+):
+    caplog.set_level(1)
+    webhook.answer = 503
+    house.route("hook", url.replace("{port}", str(webhook.port)).replace("{mail}", str(mail.port)))
+
+    house.run_fails()
+    house.turn()
+    house.passes(timedelta(hours=25))
+
+    said = [record.__dict__ for record in caplog.records]
+    assert [one for one in said if one["message"] == "notice given up"], "it was tried, and said so"
+    everything = f"{said} {caplog.text} {capfd.readouterr()} {json.dumps(list(house.cluster.objects.values()))}"
+    assert not [secret for secret in SECRETS if secret in everything]
+    assert {one["name"] for one in said if one["levelno"] > logging.DEBUG} <= {
+        "backup_operator.controller.notifier",
+        "backup_operator.controller.policies",
+    }
+
+
+def test_a_notice_that_arrives_leaves_no_url_in_a_log(
+    house: House, webhook: Webhook, mail: MailServer, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(1)
+    house.run_fails()
+    house.turn()
+
+    assert webhook.titles == mail.titles == [FAILED]
+    everything = f"{[record.__dict__ for record in caplog.records]} {caplog.text}"
+    assert "notice sent" in caplog.text
+    assert not [secret for secret in SECRETS if secret in everything]
+
+
+def test_apprise_is_not_loaded_before_there_is_a_notice():
+    code = "import sys, backup_operator.controller.engine; sys.exit('apprise' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_object_that_notices_are_about_is_the_one_that_was_read(house: House, webhook: Webhook):
+    webhook.down()
+    house.run_fails()
+    house.turn()
+    house.remove()
+    house.put(policy(uid="uid-2"))
+    house.passes()
+
+    assert house.cluster.objects[POLICIES.plural, Key(NAMESPACE, NAME)]["metadata"]["uid"] == "uid-2"
+    assert not [one for one in house.notified().get("owed", []) if one["kind"] == "Failed"]
+    webhook.up()
+    house.passes(MINUTE)
+    assert webhook.titles[0] == FAILED
