@@ -18,6 +18,8 @@ from backup_operator.rules.retention import (
 from backup_operator.rules.retention_outlook import usual_pace
 
 FARTHEST_OUTLOOK = timedelta(days=366)
+MOST_RUNS_TO_COME = 4096
+"""Six weeks of a run every fifteen minutes; a run that is kept takes half a KiB of the worker's memory."""
 _LOOKED_AT = 30
 """So many of the newest sizes tell the growth: a month of daily runs."""
 
@@ -42,7 +44,7 @@ class Room:
 
 
 def full_at(runs: Iterable[SizedRun], room: Room, rules: RetentionRules | None, now: datetime) -> datetime | None:
-    """When a run will not fit any more, or None where that is not within a year, or nothing tells the pace.
+    """When a run will not fit any more, or None where that is out of sight, or nothing tells the pace.
 
     Without rules nothing is ever deleted.
     """
@@ -64,15 +66,15 @@ def full_at(runs: Iterable[SizedRun], room: Room, rules: RetentionRules | None, 
 
 
 def _to_come(known: Sequence[SizedRun], now: datetime) -> Iterator[SizedRun]:
-    """The runs of the coming year, given those of the past, oldest first."""
+    """The runs of the coming year, but not more than so many, given those of the past, oldest first."""
     pace = usual_pace([run.started_at for run in reversed(known)])
     first, growth = usual_size([run.size_bytes for run in known])
     start = max(now, known[-1].started_at + pace)
-    number = 0
-    while start <= now + FARTHEST_OUTLOOK:
+    for number in range(MOST_RUNS_TO_COME):
+        if start > now + FARTHEST_OUTLOOK:
+            return
         yield SizedRun(start, int(first + number * growth))
         start += pace
-        number += 1
 
 
 def usual_size(sizes: Sequence[int]) -> tuple[float, float]:
@@ -93,7 +95,7 @@ def _median(numbers: Sequence[float]) -> float:
 
 
 class _Shelf:
-    """The runs that are kept as time goes by. It takes them one by one, each in a moment, a year of them in a second.
+    """The runs that are kept as time goes by. It takes them one by one, each in a moment.
 
     Of retention's rules it knows only what they do to runs that come one after the other: a run goes when the last rule
     that keeps it lets it go, and never returns.

@@ -1,6 +1,7 @@
 """When a volume will be full: a table, and what holds for every store and every rule."""
 
 import time
+import tracemalloc
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -94,14 +95,24 @@ def test_the_usual_size(sizes, expected):
     assert usual_size(sizes) == pytest.approx(expected)
 
 
-def test_a_year_of_a_run_every_fifteen_minutes_takes_a_moment():
-    runs = nightly(*[10] * 2880, pace=timedelta(minutes=15))
-    rules = RetentionRules(max_age=30 * DAY, keep_daily=60, keep_monthly=12, zone=ZoneInfo("Europe/Berlin"))
+def test_with_a_run_every_fifteen_minutes_it_looks_six_weeks_ahead_in_a_moment_and_a_few_mib():
+    pace = timedelta(minutes=15)
+    runs = nightly(*[10] * 2880, pace=pace)
+    rules = RetentionRules(max_age=60 * DAY, keep_daily=60, keep_monthly=12, zone=ZoneInfo("Europe/Berlin"))
+    used = 10 * len(runs)
     began = time.process_time()
+    tracemalloc.start()
 
-    assert full_at(runs, Room(28_800, 10**9), rules, NIGHT) is None
+    told = full_at(runs, Room(used, 10**9), rules, NIGHT)
 
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert told is None
     assert time.process_time() - began < 5
+    assert peak_bytes < 5 << 20
+    assert full_at(runs, Room(used, used + 10 * 2700), rules, NIGHT) == NIGHT + 2701 * pace
+    assert full_at(runs, Room(used, used + 10 * 4095), None, NIGHT) == NIGHT + 4096 * pace
+    assert full_at(runs, Room(used, used + 10 * 4096), None, NIGHT) is None
 
 
 # what always holds
