@@ -61,6 +61,8 @@ class SeenRun:
     keys: KeyFigures | None = None
     was_in_line: bool = False
     """It was compared when it was made, and found in line."""
+    out_since: str = ""
+    """The first run out of line, up to this one, as it was known when it was made; retention may have deleted it."""
     accepted_run: str = ""
     """What had been accepted when it was made."""
 
@@ -105,14 +107,19 @@ class _Walk:
             self._since = ""
             self._usual.add(run)
         else:
-            self._since = self._since or run.name
+            self._since = self._since or self._known_since(run)
 
     def _begin_anew_at(self, accepted: str, run: SeenRun) -> None:
         """A run of the future that is accepted is none: it begins nothing until it is there."""
         if self._begun_at < accepted <= run.name:
             self._begun_at = accepted
-            if len(self._usual):
+            if self._usual.first and self._usual.first < accepted:
                 self._before_change, self._usual = self._usual, _Usual()
+
+    def _known_since(self, run: SeenRun) -> str:
+        last = self._usual.last
+        is_known = last is not None and last.name < run.out_since <= run.name and self._begun_at <= run.out_since
+        return run.out_since if is_known else run.name
 
     def comparison(self) -> Comparison | None:
         newest = self._newest
@@ -140,6 +147,7 @@ class _Steady(NamedTuple):
 class _Usual:
     """What the last runs in line hold."""
 
+    first: str = ""
     last: SeenRun | None = None
     rows: deque[int] = field(default_factory=lambda: deque(maxlen=COMPARED_RUNS))
     keys: deque[KeyFigures] = field(default_factory=lambda: deque(maxlen=COMPARED_RUNS))
@@ -151,7 +159,7 @@ class _Usual:
         return len(self.sizes)
 
     def add(self, run: SeenRun) -> None:
-        self.last = run
+        self.first, self.last = self.first or run.name, run
         self.sizes.append(run.size_bytes)
         if run.keys is not None:
             self.keys.append(run.keys)

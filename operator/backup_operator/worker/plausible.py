@@ -47,6 +47,7 @@ def record_of(comparison: Comparison, accepted_run: str) -> PlausibilityRecord:
     is_accepted = accepted_run <= comparison.run
     return PlausibilityRecord(
         in_line=comparison.reason is None and comparison.compared_with > 0,
+        out_since=comparison.since_run,
         accepted_run=accepted_run if is_accepted else "",
     )
 
@@ -70,6 +71,7 @@ def _seen(entry: Entry) -> SeenRun:
         rows_per_table=_rows_per_table(entry),
         keys=_keys(entry),
         was_in_line=recorded.in_line,
+        out_since=recorded.out_since,
         accepted_run=recorded.accepted_run,
     )
 

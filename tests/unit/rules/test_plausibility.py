@@ -231,6 +231,19 @@ def test_a_collapse_is_told_from_its_first_run_on_however_many_follow():
     assert compared.compared_with == 4
 
 
+def test_the_first_run_out_of_line_is_known_though_retention_has_deleted_it():
+    later = replace(BAD, out_since=name_of(3))
+    store = [run for number, run in enumerate(named([*[GOOD] * 3, BAD, later, later])) if number != 3]
+
+    compared = compare_newest(store)
+    accepted_meanwhile = compare_newest([*store, replace(BAD, name=name_of(6))], name_of(4))
+
+    assert compared is not None
+    assert compared.since_run == name_of(3)
+    assert accepted_meanwhile is not None
+    assert accepted_meanwhile.since_run == ""
+
+
 def test_an_accepted_run_is_told_as_accepted_and_the_next_one_compared_with_it():
     before = [GOOD] * 3 + [BAD] * 2
 
@@ -275,7 +288,7 @@ def test_what_was_accepted_when_a_run_was_made_is_known_from_the_store():
 TABLES = st.dictionaries(st.sampled_from(["users", "orders", "log_2026_01", "log_2026_02"]), st.integers(0, 5000))
 SIZES = st.integers(0, 10 * SMALLEST_BYTES)
 RUNS = st.one_of(
-    st.builds(rows, TABLES, SIZES, was_in_line=st.booleans()),
+    st.builds(rows, TABLES, SIZES, was_in_line=st.booleans(), out_since=st.integers(0, 20).map(name_of)),
     st.builds(keys, st.integers(0, 900), st.integers(0, 900), SIZES),
 )
 STORES = st.lists(RUNS, max_size=20).map(named)

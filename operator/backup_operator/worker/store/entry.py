@@ -94,6 +94,8 @@ class PlausibilityRecord(_Record):
 
     in_line: bool
     """False where there was nothing to compare it with, too."""
+    out_since: str = ""
+    """Where it was out of line: the first run in a row that was; retention may have deleted that one since."""
     accepted_run: str = ""
     """The run from which on it was compared, as a person had accepted a change; empty for all."""
 
