@@ -58,7 +58,7 @@ from backup_operator.vocabulary.conditions import ConditionStatus
 log = logging.getLogger(__name__)
 
 _TRY_REFUSED_AGAIN = timedelta(minutes=1)
-_JUST_AFTER = timedelta(seconds=1)
+_JUST_AFTER = timedelta(milliseconds=100)
 
 
 @dataclass(frozen=True)

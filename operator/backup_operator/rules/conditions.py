@@ -223,13 +223,15 @@ def fresh_until(good: BackupRecord | None, rpo: timedelta) -> datetime | None:
 
 
 def ready(findings: Mapping[ConditionType, Finding]) -> Finding:
-    """The first of the chain that is not true, or true."""
-    for kind in CHAIN:
-        finding = findings.get(kind)
-        if finding is not None and not finding.holds:
-            return false(finding.reason, f"{kind.value}: {finding.message}")
-    newest = findings.get(ConditionType.LAST_RUN_SUCCEEDED)
-    return true(Reason.READY, newest.message if newest else MEANING_OF_READY)
+    """The first of the chain that is not true, with the names of the others that are false; or true."""
+    troubles = [(kind, findings[kind]) for kind in CHAIN if kind in findings and not findings[kind].holds]
+    if not troubles:
+        newest = findings.get(ConditionType.LAST_RUN_SUCCEEDED)
+        return true(Reason.READY, newest.message if newest else MEANING_OF_READY)
+    (kind, first), *more = troubles
+    # before the message, which may end in a command to type
+    others = ", ".join(other.value for other, one in more if one.status is ConditionStatus.FALSE)
+    return false(first.reason, f"{kind.value}{f' (and {others})' if others else ''}: {first.message}")
 
 
 MEANING_OF_READY = "Every condition that applies is true."

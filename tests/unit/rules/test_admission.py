@@ -134,6 +134,17 @@ def test_a_store_claim_of_a_template_has_the_claim_that_is_made_of_it():
     assert store_claim(policy(spec)) == claim(claim_name="app-db-backups", path="prod/app-db")
 
 
+def test_a_path_on_the_claim_of_another_policy_s_template_is_taken():
+    template = store_claim(policy(edited(POSTGRES, {"storage": {"claimTemplate": {"size": "1Gi"}, "path": "a"}})))
+    spec = edited(POSTGRES, {"storage": {"claimName": "app-db-backups", "path": "a/b"}})
+    assert template is not None
+
+    _, verdict = judge_policy(policy(spec, "later", "2026-01-02T00:00:00Z"), neighbours=(template,))
+
+    assert verdict.reason is Reason.PATH_TAKEN
+    assert "on claim app-db-backups overlaps with a, which is used by BackupPolicy app-db" in verdict.message
+
+
 @pytest.mark.parametrize("spec", [None, {}])
 def test_a_spec_that_cannot_be_read_claims_nothing(spec: object):
     assert store_claim(policy(spec)) is None

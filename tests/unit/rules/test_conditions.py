@@ -235,15 +235,21 @@ def test_without_a_cronjob_no_command_is_named_that_needs_one():
     assert "cronjob/" not in after_a_failure.message
 
 
-def test_ready_is_the_first_that_is_not_true_and_says_which():
+def test_ready_is_the_first_that_is_not_true_and_names_the_others():
     findings = {
+        ConditionType.PLAUSIBLE: Finding(FALSE, Reason.ROWS_COLLAPSED, "none left"),
+        ConditionType.FRESH: Finding(UNKNOWN, Reason.INVALID_SPEC, "who knows"),
         ConditionType.ACCEPTED: ACCEPTED,
         ConditionType.SCHEDULED: Finding(TRUE, Reason.SCHEDULED, "yes"),
-        ConditionType.LAST_RUN_SUCCEEDED: Finding(FALSE, Reason.STORAGE_FULL, "no room"),
-        ConditionType.FRESH: Finding(FALSE, Reason.NEVER_SUCCEEDED, "none"),
+        ConditionType.LAST_RUN_SUCCEEDED: Finding(FALSE, Reason.STORAGE_FULL, "No room."),
+        ConditionType.STORAGE_AVAILABLE: Finding(FALSE, Reason.STORAGE_FULL, "none at all"),
     }
 
-    assert ready(findings) == Finding(FALSE, Reason.STORAGE_FULL, "LastRunSucceeded: no room")
+    assert ready(findings) == Finding(
+        FALSE,
+        Reason.STORAGE_FULL,
+        "LastRunSucceeded (and StorageAvailable, Plausible): No room.",
+    )
 
 
 def test_ready_is_true_when_every_condition_that_applies_is():
