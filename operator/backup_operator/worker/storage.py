@@ -8,6 +8,7 @@ from backup_operator.rules.storage_outlook import Room, SizedRun, full_at
 from backup_operator.worker.errors import OrderInvalid
 from backup_operator.worker.prune import Pruning, is_in_doubt, rules_of
 from backup_operator.worker.store.catalog import ListedRun
+from backup_operator.worker.store.layout import LEAST_ROOM_BYTES
 
 
 def with_outlook(use: StorageUse, listed: Iterable[ListedRun], pruning: Pruning, now: datetime) -> StorageUse:
@@ -21,4 +22,5 @@ def with_outlook(use: StorageUse, listed: Iterable[ListedRun], pruning: Pruning,
         rules = None if pruning.retention.dry_run else rules_of(pruning.retention)
     except OrderInvalid:  # then retention deletes nothing, and says so
         rules = None
-    return use.model_copy(update={"full_at": full_at(runs, Room(use.used_bytes, use.capacity_bytes), rules, now)})
+    room = Room(use.used_bytes, use.capacity_bytes - LEAST_ROOM_BYTES)  # a run that finds less is not begun
+    return use.model_copy(update={"full_at": full_at(runs, room, rules, now)})

@@ -1,6 +1,7 @@
 """What inventories and runs say of days to come: what the rules let go, and when the volume is full."""
 
 import math
+import random
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from backup_operator.worker.backup import back_up
 from backup_operator.worker.inventory import take_inventory
 from backup_operator.worker.storage import with_outlook
 from backup_operator.worker.store.catalog import read_catalog
-from backup_operator.worker.store.layout import measure
+from backup_operator.worker.store.layout import LEAST_ROOM_BYTES, measure
 from backup_operator.worker.workplace import Workplace
 from tests.integration.worker.conftest import Bench, bench_in
 from tests.integration.worker.ordering import back_up_at, tree
@@ -137,7 +138,7 @@ def test_days_until_full_follow_from_the_recorded_sizes(volume):
 
     use, full_at = told_full_at(volume, RetentionOrder(keep_last=1000))
 
-    fitting = math.floor((use.capacity_bytes - use.used_bytes) / len(PIECE))
+    fitting = math.floor((use.capacity_bytes - LEAST_ROOM_BYTES - use.used_bytes) / len(PIECE))
     assert full_at == NIGHT + (fitting + 1) * DAY
 
 
@@ -171,3 +172,31 @@ def test_runs_that_are_held_while_in_doubt_take_their_room(volume):
 
     assert told_full_at(volume, RetentionOrder(keep_last=22))[1] is None
     assert told_full_at(volume, RetentionOrder(keep_last=22), comparison=doubt)[1] is not None
+
+
+def test_the_night_that_was_foretold_is_the_one_on_which_a_run_does_not_fit(tmp_path):
+    with (
+        RedisServer() as server,
+        server.client() as client,
+        mounted_tmpfs(tmp_path / "bench" / "disk", 6 << 20) as disk,
+    ):
+        client.set("noise", random.Random(0).randbytes(400_000))
+        place = bench_in(tmp_path / "bench", redis={"url": server.url()})
+        place.order["store"]["mount"] = str(mount)
+        retention = {"keep_last": 100}
+        reports = [run_at(place, NIGHT + number * DAY, retention=retention) for number in range(14)]
+
+    failed = [number for number, report in enumerate(reports) if report.fault is not None]
+    assert failed == list(range(failed[0], 14))
+    assert 8 <= failed[0] <= 12
+    for report in reports[failed[0] :]:
+        assert report.fault is not None
+        assert report.fault.reason is Reason.STORAGE_FULL
+        assert "too full to begin" in report.fault.message
+        assert report.storage is not None
+        assert report.storage.used_bytes > 4 << 20
+    told = [report.storage and report.storage.full_at for report in reports[: failed[0]]]
+    night = NIGHT + failed[0] * DAY
+    # entry and trail take a few KiB each night, which the sizes of the artifacts do not tell
+    assert {full_at for full_at in told if full_at} <= {night, night + DAY}
+    assert told[-1] == night
