@@ -182,7 +182,7 @@ def test_the_night_that_was_foretold_is_the_one_on_which_a_run_does_not_fit(tmp_
     ):
         client.set("noise", random.Random(0).randbytes(400_000))
         place = bench_in(tmp_path / "bench", redis={"url": server.url()})
-        place.order["store"]["mount"] = str(mount)
+        place.order["store"]["mount"] = str(disk)
         retention = {"keep_last": 100}
         reports = [run_at(place, NIGHT + number * DAY, retention=retention) for number in range(14)]
 
