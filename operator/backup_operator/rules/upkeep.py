@@ -120,9 +120,12 @@ def _blocked_words(blocked: int, found: ComparisonStatus, wish: Wish) -> str:
 
 
 def _is_behind(known: RetentionStatus, runs: Runs) -> bool:
-    """Whether a good run was made since, and nothing tells that retention followed it: its report was lost."""
+    """Whether a good run was made since, and nothing tells that retention followed it: its report was lost.
+
+    While a run is going, an inventory may have seen its backup before its report comes.
+    """
     good, applied_at, preview = runs.last_good, known.applied_at, known.preview
-    if good is None or applied_at is None or applied_at >= good.completed_at:
+    if good is None or applied_at is None or applied_at >= good.completed_at or runs.active is not None:
         return False
     nothing_left = preview is not None and preview.at >= good.completed_at and not preview.count
     return not nothing_left

@@ -1,5 +1,8 @@
 """Retained, StorageAvailable and Plausible: a table of what is known, and what is said about it."""
 
+import json
+import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,6 +10,7 @@ from typing import Any
 import pytest
 
 from backup_operator.api.backuppolicy import (
+    ActiveBackup,
     BackupPolicyStatus,
     BackupRecord,
     ComparisonStatus,
@@ -122,6 +126,12 @@ RETAINED = {
     ),
     "a good run whose report was lost, and the store tells that some should have gone": Case(
         {"retention": applied(applied_at=NOW - 25 * HOUR, preview=preview(2))}, FALSE, Reason.NOT_YET_APPLIED
+    ),
+    "a good run whose report is still to come": Case(
+        {"retention": applied(applied_at=NOW - 25 * HOUR)},
+        TRUE,
+        Reason.APPLIED,
+        runs=runs(active=ActiveBackup(job_name="app-db-2", since=NOW - HOUR)),
     ),
     "some are held while the newest is implausible": Case(
         {"retention": applied(blocked=2), "comparison": out_of_line()},
@@ -329,6 +339,30 @@ PLAUSIBLE |= {
 @pytest.mark.parametrize("case", PLAUSIBLE.values(), ids=PLAUSIBLE.keys())
 def test_plausible(case: Case):
     assert_found(plausible(BackupPolicyStatus(**case.known), case.wish), case)
+
+
+JUDGED: Mapping[str, tuple[Mapping[str, Case], Callable[[Case], Finding | None]]] = {
+    "Retained": (RETAINED, lambda case: retained(BackupPolicyStatus(**case.known), case.runs, case.wish)),
+    "StorageAvailable": (
+        STORAGE,
+        lambda case: storage_available(BackupPolicyStatus(**case.known), case.runs, case.wish),
+    ),
+    "Plausible": (PLAUSIBLE, lambda case: plausible(BackupPolicyStatus(**case.known), case.wish)),
+}
+
+
+@pytest.mark.parametrize("kind", JUDGED)
+def test_a_command_at_the_end_of_a_message_can_be_typed(kind: str):
+    cases, judge = JUDGED[kind]
+    found = [finding.message for case in cases.values() if (finding := judge(case)) is not None]
+    commands = [shlex.split("kubectl" + message.rpartition("kubectl")[2]) for message in found if "kubectl" in message]
+
+    assert commands
+    for command in commands:
+        assert command[:3] == ["kubectl", "-n", "prod"]
+        assert command[3] in ("create", "annotate", "patch")
+        if command[3] == "patch":
+            assert json.loads(command[-1])["spec"]
 
 
 def assert_found(found: Finding | None, case: Case) -> None:
