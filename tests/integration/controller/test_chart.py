@@ -22,6 +22,8 @@ EVERY_VALUE = (
     "--set=serviceAccount.annotations.note=yes",
     "--set=worker.imagePullSecrets={regcred}",
     "--set=worker.priorityClassName=low",
+    "--set=worker.logFormat=human",
+    "--set=testing.clockOffsetSeconds=-86400",
     "--set=fullnameOverride=backups",
 )
 
@@ -49,6 +51,8 @@ def test_the_api_server_takes_every_object(namespace: Namespace, values: tuple[s
         "operator.workers=0",
         "worker.scratchSize=many",
         "worker.resources.limits.memory=lots",
+        "worker.logFormat=xml",
+        "testing.clockOffsetSeconds=1.5",
         "fullnameOverride=Upper",
     ],
 )
@@ -115,6 +119,15 @@ def test_the_notes_say_what_to_type_next():
 
     assert "kubectl -n backup-operator rollout status deployment/notes-of-backup-operator" in notes
     assert "create job --from=cronjob/app-db" in notes
+
+
+def test_clocks_are_moved_where_a_test_asks_for_it_alone():
+    def clock(*values: str) -> list[str]:
+        (pod,) = [one["spec"]["template"]["spec"] for one in rendered_chart(*values) if one["kind"] == "Deployment"]
+        return [one["value"] for one in pod["containers"][0]["env"] if one["name"] == "CLOCK_OFFSET_SECONDS"]
+
+    assert clock() == []
+    assert clock("--set=testing.clockOffsetSeconds=3456000") == ["3456000"]
 
 
 def test_images_are_named_by_tag_or_by_digest():

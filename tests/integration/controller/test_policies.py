@@ -118,7 +118,7 @@ def test_drift_is_repaired(namespace: Namespace):
 @pytest.mark.parametrize(
     ("change", "reason", "words"),
     [
-        ({"notify": {"heartbeatUrlSecretRef": {"name": "app", "key": "URL"}}}, "NotYetSupported", "spec.notify"),
+        ({"drill": {"schedule": "@weekly"}}, "NotYetSupported", "spec.drill"),
         ({"timeZone": "Mars/Olympus"}, "InvalidSpec", "Mars/Olympus"),
     ],
 )
