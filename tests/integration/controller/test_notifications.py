@@ -16,6 +16,7 @@ import pytest
 
 from backup_operator.contract.report import Fault
 from backup_operator.controller.cluster import POLICIES, RESTORES, Key, Unreachable
+from backup_operator.controller.engine import Engine
 from backup_operator.controller.notifier import GIVEN_UP, Result
 from backup_operator.vocabulary.reasons import Reason
 from tests.integration.controller.notifying import MINUTE, House, until
@@ -453,3 +454,21 @@ def test_the_object_that_notices_are_about_is_the_one_that_was_read(house: House
     webhook.up()
     house.passes(MINUTE)
     assert webhook.titles[0] == FAILED
+
+
+def test_the_whole_operator_tells_of_what_it_finds_at_its_start(house: House, webhook: Webhook, mail: MailServer):
+    house.run_fails()
+    house.cluster.served = frozenset({"backuppolicies", "restorerequests"})
+
+    async def main() -> None:
+        cluster: Any = house.cluster
+        engine = Engine(cluster, house.settings)
+        await engine.start()
+        await until(lambda: FAILED in webhook.titles and FAILED in mail.titles)
+        await engine.stop()
+
+    asyncio.run(main())
+
+    # by the clock of this machine, which the engine has, the backup may be old as well
+    assert (webhook.titles.count(FAILED), mail.titles.count(FAILED)) == (1, 1)
+    assert not [one for one in house.notified().get("owed", []) if one["kind"] == "Failed"], "written before it stopped"

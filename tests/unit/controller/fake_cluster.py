@@ -75,6 +75,9 @@ class FakeCluster:
 
         return await self._call("apply_status", resource, write)
 
+    async def close(self) -> None:
+        """Nothing is to be given back."""
+
     async def kinds_served(self, api_version: str) -> frozenset[str]:
         if self.away:
             raise Unreachable("connection refused")
