@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from backup_operator.contract.order import PolicyIdentity, RetentionOrder
 from backup_operator.contract.report import Comparison, Departure, RetentionResult
+from backup_operator.rules.naming import parse_run_name
 from backup_operator.rules.retention import RetentionPlan, RetentionRules, StoredRun, plan_retention
 from backup_operator.rules.retention_outlook import Outlook
 from backup_operator.vocabulary.choices import SourceKind
@@ -98,7 +99,8 @@ def is_in_doubt(run: str, comparison: Comparison | None) -> bool:
     """Whether the run is one of before a collapse that nobody has accepted."""
     if comparison is None or comparison.reason is None or comparison.accepted:
         return False
-    return run < comparison.since_run  # of one kind, names sort as the runs began
+    one, other = parse_run_name(run), parse_run_name(comparison.since_run)
+    return bool(one and other and one.kind is other.kind and one.at < other.at)
 
 
 def prune(store: Store, keys: EntryKeys, pruning: Pruning, workplace: Workplace) -> RetentionResult:

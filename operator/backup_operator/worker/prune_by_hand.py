@@ -4,7 +4,8 @@
     backup-worker prune --store DIR --passphrase-file FILE --max-age 30d --keep-monthly 12 --delete
 
 Without `--delete` it says what the rules would keep and let go, each backup with its reason, and changes nothing: also
-the way to see what a changed rule would do before a policy gets it. It has the rules of a policy, stated by hand.
+the way to see what a changed rule would do before a policy gets it. It has the rules of a policy, stated by hand, and
+like a policy it holds what is older than a collapse until that is accepted: `--accept RUN`.
 """
 
 import argparse
@@ -16,12 +17,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from backup_operator.contract.order import RetentionOrder
-from backup_operator.contract.report import RetentionResult
+from backup_operator.contract.report import Comparison, RetentionResult
 from backup_operator.rules.retention import RetentionPlan, Verdict
 from backup_operator.rules.retention_outlook import Outlook
 from backup_operator.vocabulary.choices import SourceKind
 from backup_operator.worker.keys import Keys
 from backup_operator.worker.log import say
+from backup_operator.worker.plausible import compare_stored
 from backup_operator.worker.prune import Pruning, plan_for, prune
 from backup_operator.worker.store.catalog import CatalogReading, read_catalog
 from backup_operator.worker.store.directory import Store
@@ -50,6 +52,8 @@ class _Sheet:
 
     plan: RetentionPlan
     sizes: Mapping[str, int]
+    comparison: Comparison | None
+    blocked: int
     result: RetentionResult | None
 
     def size_of(self, verdicts: Sequence[Verdict]) -> int:
@@ -65,6 +69,9 @@ def add_prune_options(parser: argparse.ArgumentParser) -> None:
         "--minimum", type=_at_least_one, default=3, metavar="N", help="never keep fewer verified ones (default: 3)"
     )
     parser.add_argument("--time-zone", default="Etc/UTC", help="of the days, weeks, months, years (default: Etc/UTC)")
+    parser.add_argument(
+        "--accept", default="", metavar="RUN", help="let go what is older than a collapse: its run, which `prune` names"
+    )
     parser.add_argument("--json", action="store_true", help="as JSON, for a program")
     does = parser.add_mutually_exclusive_group()
     does.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing (the default)")
@@ -103,10 +110,14 @@ def _sheet(
     kind: SourceKind,
     reading: CatalogReading,
 ) -> _Sheet:
-    pruning = Pruning(_rules(arguments), kind, f"by hand: {person_at_the_keyboard()}")
-    planned = plan_for(reading.entries, pruning, workplace.now())
+    now = workplace.now()
+    ours = [run for run in reading.entries if run.kind is kind]
+    comparison = compare_stored(ours, store, keys.entries, accepted_run=arguments.accept, now=now)
+    asked_by = f"by hand: {person_at_the_keyboard()}"
+    pruning = Pruning(_rules(arguments), kind, asked_by, comparison=comparison)
+    planned = plan_for(reading.entries, pruning, now)
     result = prune(store, keys.entries, pruning, workplace) if arguments.delete else None
-    return _Sheet(planned.plan, planned.sizes, result)
+    return _Sheet(planned.plan, planned.sizes, comparison, len(planned.blocked), result)
 
 
 def _rules(arguments: argparse.Namespace) -> RetentionOrder:
@@ -145,6 +156,15 @@ def _line(verdict: Verdict) -> str:
 
 
 def _ending(sheet: _Sheet) -> str:
+    return _what_was_done(sheet) + (_what_is_held(sheet) if sheet.blocked else "")
+
+
+def _what_is_held(sheet: _Sheet) -> str:
+    found = sheet.comparison
+    return f" Held: {sheet.blocked} backups. {found.message} To let them go: --accept {found.run}" if found else ""
+
+
+def _what_was_done(sheet: _Sheet) -> str:
     if sheet.result is None:
         return "Nothing was changed." + (" With --delete they go." if sheet.plan.going else "")
     result = sheet.result

@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 
 from backup_operator.contract.order import SecretFile
+from backup_operator.vocabulary.choices import ArtifactKind, Compression, SourceKind
 from backup_operator.worker.cli import main
 from backup_operator.worker.keys import keys_for_writing
 from backup_operator.worker.store.audit import verify_audit
 from backup_operator.worker.store.directory import Store
 from backup_operator.worker.store.layout import open_store
+from backup_operator.worker.store.run import begin_run
 from tests.integration.worker.conftest import PASSPHRASE
 from tests.integration.worker.test_prune import contents, write_redis_run
-from tests.support.store_content import CONTENT, write_run
+from tests.support.store_content import CONTENT, artifact, entry, write_run
 
 DAY = timedelta(days=1)
 
@@ -37,6 +39,19 @@ def opened(mount: Path) -> Store:
 
 def type_in(place: Path, *words: str) -> int:
     return main(["prune", "--store", str(place / "prod/app-db"), "--passphrase-file", str(place / "key"), *words])
+
+
+def collapsed(place: Path) -> str:
+    """One more backup, of this second, without a row in it. Returns: the run."""
+    keys = keys_for_writing(SecretFile(path=str(place / "key"), described="the passphrase")).entries
+    at = datetime.now(UTC).replace(microsecond=0)
+    with opened(place) as store, begin_run(store, SourceKind.POSTGRES, at) as writer:
+        partial = writer.create_partial(ArtifactKind.POSTGRES_PLAIN, Compression.GZIP)
+        partial.write(CONTENT)
+        writer.seal_partial(partial)
+        record = artifact(writer.publish(partial), rows_per_table={"public.users": 0})
+        writer.commit(entry(writer.run, started_at=at, artifacts=(record,)), keys)
+        return writer.run
 
 
 def there(place: Path) -> set[str]:
@@ -181,3 +196,20 @@ def test_an_unknown_time_zone_is_refused(shelf, capsys):
     assert code == 20
     assert "'Europe/Nowhere' is unknown" in capsys.readouterr().err
     assert there(place) == set(runs)
+
+
+def test_what_is_older_than_a_collapse_stays_until_it_is_accepted(shelf, capsys):
+    place, runs = shelf
+    newest = collapsed(place)
+
+    type_in(place, "--keep-last", "1", "--minimum", "1", "--delete")
+    page = capsys.readouterr().out
+    held = there(place)
+    code = type_in(place, "--keep-last", "1", "--minimum", "1", "--delete", "--accept", newest)
+
+    assert held == {*runs, newest}
+    assert f"RowsCollapsed since {newest} is not accepted" in page
+    assert f"Held: {len(runs)} backups. " in page
+    assert f"To let them go: --accept {newest}" in page
+    assert code == 0
+    assert there(place) == {newest}
