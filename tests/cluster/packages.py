@@ -34,6 +34,7 @@ INTEGRATION = {
     "redis-server": "redis-server",
     "redis-cli": "redis-tools",
     "gpg": "gnupg",
+    "prometheus": "prometheus",
 }
 SETS: Mapping[str, Mapping[str, str]] = {
     "node": {**NODE, **DOCKER},

@@ -68,3 +68,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   resourceNames: [{{ include "backup-operator.fullname" . }}]
   verbs: [list, watch]
 {{- end -}}
+
+{{- /* A file of the chart with the names of this release in place of the words that stand for them. */ -}}
+{{- define "backup-operator.here" -}}
+{{- $lease := include "backup-operator.leaseNamespace" .root -}}
+{{- .text | replace "NAMESPACE_OF_LEASE" $lease | replace "RELEASE_NAMESPACE" .root.Release.Namespace | replace "RELEASE_NAME" (include "backup-operator.fullname" .root) -}}
+{{- end -}}

@@ -95,9 +95,12 @@ class Engine:
         await self._cluster.close()
 
     def _show_figures(self) -> None:
-        leader, show = self.leadership.taken, self._signals.add_gauge
+        show, lease = self._signals.add_gauge, str(self._settings.lease)
         show("queue_length", "Policies and requests that wait for their reconcile.", lambda: self._queue.length)
-        show("leader", "1 for the operator that holds the Lease and works, 0 for one that waits.", leader.is_set)
+        is_leader = self.leadership.taken.is_set
+        show(
+            "leader", "1 for the operator that holds the Lease and works, 0 for one that waits.", is_leader, lease=lease
+        )
         self._signals.add_notices(lambda: self.notifier.results)
 
     def policy_seen(self, policy: Manifest, *, deleted: bool) -> None:

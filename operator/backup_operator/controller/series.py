@@ -132,7 +132,7 @@ def _numbers_of_store(status: BackupPolicyStatus) -> dict[str, float | None]:
         "storage_full_timestamp_seconds": _seconds(storage.full_at) if storage else None,
         "store_bytes": storage.store_bytes if storage else None,
         "retention_deleted": retention.deleted if retention else None,
-        "retention_blocked": retention.blocked if retention else None,
+        "retention_blocked": (retention.blocked or 0) if retention else None,
     }
 
 

@@ -65,6 +65,16 @@ class _Shelf:
             yield from seen.samples
 
 
+@dataclass(frozen=True)
+class _Gauge:
+    """A figure of the operator's own."""
+
+    name: str
+    what: str
+    value: Callable[[], float]
+    labels: Mapping[str, str]
+
+
 class Signals(Collector):
     """The registry of one operator process, and the verbs that fill it; a verb never waits and never fails."""
 
@@ -72,7 +82,7 @@ class Signals(Collector):
         self.registry = CollectorRegistry(auto_describe=False)
         self._policies = _Shelf(policy_series)
         self._requests = _Shelf(request_series)
-        self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        self._gauges: list[_Gauge] = []
         self._notices: Callable[[], Mapping[str, int]] | None = None
         self._reconciles = Histogram(
             PREFIX + "reconcile_seconds",
@@ -124,9 +134,9 @@ class Signals(Collector):
         """The API server has answered, or not."""
         self._api_requests.labels(answered.verb, answered.resource, str(answered.code)).inc()
 
-    def add_gauge(self, name: str, what: str, value: Callable[[], float]) -> None:
+    def add_gauge(self, name: str, what: str, value: Callable[[], float], **labels: str) -> None:
         """A figure of the operator's own that is asked at each scrape, from the scrape's thread."""
-        self._gauges[PREFIX + name] = (what, value)
+        self._gauges.append(_Gauge(PREFIX + name, what, value, labels))
 
     def add_notices(self, results: Callable[[], Mapping[str, int]]) -> None:
         """How many attempts to send a notice ended how; asked at each scrape, from the scrape's thread."""
@@ -153,8 +163,10 @@ class Signals(Collector):
         about = GaugeMetricFamily(PREFIX + "info", "This operator; always 1.", labels=["version"])
         about.add_metric([version("backup-operator")], 1)
         yield about
-        for name, (what, value) in self._gauges.items():
-            yield GaugeMetricFamily(name, what, value())
+        for gauge in self._gauges:
+            metric = GaugeMetricFamily(gauge.name, gauge.what, labels=list(gauge.labels))
+            metric.add_metric(list(gauge.labels.values()), gauge.value())
+            yield metric
         if self._notices is not None:
             notices = CounterMetricFamily(PREFIX + "notifications", "Attempts to send a notice.", labels=["result"])
             for result, count in self._notices().items():
