@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
+from backup_operator.controller.routes import Notifications, notifications_in
+from backup_operator.rules.notices import Route
+from backup_operator.vocabulary.notifications import NotificationKind
 from tests.integration.controller.charting import CHART, helm, rendered_chart
 from tests.support.kubectl import Namespace
 from tests.support.shell import LocalShell, ProgramFailed
@@ -25,6 +28,10 @@ EVERY_VALUE = (
     "--set=worker.logFormat=human",
     "--set=testing.clockOffsetSeconds=-86400",
     "--set=fullnameOverride=backups",
+    "--set=notifications.secretName=notification-urls",
+    "--set=notifications.routes[0].urlKey=mail",
+    "--set=notifications.routes[0].events={Failed,Stale}",
+    "--set=notifications.routes[0].namespaces={prod}",
 )
 
 
@@ -54,6 +61,8 @@ def test_the_api_server_takes_every_object(namespace: Namespace, values: tuple[s
         "worker.logFormat=xml",
         "testing.clockOffsetSeconds=1.5",
         "fullnameOverride=Upper",
+        "notifications.routes[0].urlKey=mail",
+        "notifications.routes[0].events={Faild}",
     ],
 )
 def test_a_value_that_is_wrong_is_refused(value: str):
@@ -128,6 +137,20 @@ def test_clocks_are_moved_where_a_test_asks_for_it_alone():
 
     assert clock() == []
     assert clock("--set=testing.clockOffsetSeconds=3456000") == ["3456000"]
+
+
+def test_the_secret_with_urls_is_mounted_where_it_is_named_alone():
+    def of_operator(*values: str) -> tuple[Notifications, list[dict[str, Any]]]:
+        (pod,) = [one["spec"]["template"]["spec"] for one in rendered_chart(*values) if one["kind"] == "Deployment"]
+        environment = {one["name"]: one.get("value", "") for one in pod["containers"][0]["env"]}
+        return notifications_in(environment), [one["secret"] for one in pod["volumes"] if "secret" in one]
+
+    route = Route("mail", frozenset({NotificationKind.FAILED, NotificationKind.STALE}), frozenset({"prod"}))
+    assert of_operator() == (Notifications(), [])
+    assert of_operator(*EVERY_VALUE) == (
+        Notifications((route,)),
+        [{"secretName": "notification-urls", "optional": True}],
+    )
 
 
 def test_images_are_named_by_tag_or_by_digest():
