@@ -42,6 +42,6 @@ class NotifiedStatus(StatusPart):
     """What notifications have told about this object, and what they still owe."""
 
     told: tuple[ToldTrouble, ...] = ()
-    """The troubles that were told, or are owed, and have not ended."""
+    """The troubles that were told, or are owed, and have not ended; each reason once."""
     owed: Annotated[tuple[OwedNotice, ...], Field(max_length=OWED_NOTICES)] = ()
     """The notices that a target has not accepted yet, oldest first; they are tried again for 24 hours."""

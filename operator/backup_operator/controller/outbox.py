@@ -59,6 +59,7 @@ class Outbox:
 
     def settle(self, subject: Subject, notified: NotifiedStatus | None) -> Settled:
         """Take in what a status that is written owes."""
+        self._forget_others(subject)
         owed = notified.owed if notified else ()
         wanted = {one.receipt: one for owes in owed for one in _parcels(subject, owes)}
         account = self._accounts.setdefault(subject.uid, _Account(subject))
@@ -71,11 +72,7 @@ class Outbox:
 
     def forget(self, kind: str, namespace: str, name: str) -> None:
         """The object is gone: nothing can be written into it any more; what it still owes is told all the same."""
-        named = [one for one in self._accounts.values() if _place(one.subject) == (kind, namespace, name)]
-        for account in named:
-            account.gone = True
-            account.receipts.clear()
-            self._close_if_empty(account)
+        self._forget_others(Subject(kind, namespace, name, uid=""))
 
     def receipts(self, uid: str) -> frozenset[Receipt]:
         """What has arrived and is still owed by the object's status as it was last settled."""
@@ -115,6 +112,14 @@ class Outbox:
     def is_settled(self) -> bool:
         """Whether the status of every object says what has arrived."""
         return not any(account.receipts for account in self._accounts.values())
+
+    def _forget_others(self, subject: Subject) -> None:
+        """Every object that was in the place of this one before it."""
+        for account in list(self._accounts.values()):
+            if _place(account.subject) == _place(subject) and account.subject.uid != subject.uid:
+                account.gone = True
+                account.receipts.clear()
+                self._close_if_empty(account)
 
     def _close_if_empty(self, account: _Account) -> None:
         if not account.parcels and not account.receipts:

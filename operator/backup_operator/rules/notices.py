@@ -171,26 +171,26 @@ class _Book:
 
     def turned(self, conditions: Iterable[Condition], pairs: Mapping[str, _Pair], hint: str | None = None) -> "_Book":
         """Take in what the conditions say now; one that is neither true nor false, or absent, says nothing new."""
-        told = {one.condition: one for one in self._known.told}
         for one in conditions:
             if one.type in pairs:
-                self._turn(one, told.get(one.type), pairs[one.type], hint)
+                told = [trouble for trouble in self._known.told if trouble.condition == one.type]
+                self._turn(one, told, pairs[one.type], hint)
         return self
 
-    def _turn(self, now: Condition, told: ToldTrouble | None, pair: _Pair, hint: str | None) -> None:
+    def _turn(self, now: Condition, told: list[ToldTrouble], pair: _Pair, hint: str | None) -> None:
         if now.status is ConditionStatus.TRUE:
-            if told is not None and pair.end is not None:
+            if told and pair.end is not None:
                 self.add(pair.end, now.reason, _with_hint(now.message, hint))
-            return
-        if now.status is ConditionStatus.UNKNOWN:
-            self._told += [told] if told is not None else []
             return
         trouble = Kind.STUCK if now.reason in _NEVER_STARTS else pair.trouble
         if not self._post.targets(trouble) and not (pair.end and self._post.targets(pair.end)):
             return
+        self._told += told
+        # a trouble that goes to and fro between two reasons is told once of each
+        if now.status is ConditionStatus.UNKNOWN or any(one.reason == now.reason for one in told):
+            return
         self._told.append(ToldTrouble(condition=now.type, reason=now.reason, since=now.last_transition_time))
-        if told is None or told.reason != now.reason:
-            self.add(trouble, now.reason, _with_hint(now.message, hint))
+        self.add(trouble, now.reason, _with_hint(now.message, hint))
 
     def add(self, kind: Kind, reason: str, message: str) -> None:
         """Owe a notice to everyone who takes its kind."""

@@ -90,6 +90,17 @@ def test_what_is_owed_about_an_object_that_is_gone_is_sent_and_then_forgotten():
     assert waiting(outbox) == ["cache 03"]
 
 
+def test_an_object_that_took_the_place_of_another_ends_its_account():
+    outbox = Outbox()
+    outbox.settle(APP, owes(2, 3))
+    outbox.close(outbox.waiting("mail")[0])
+
+    outbox.settle(Subject("BackupPolicy", "prod", "app", "another-uid"), None)
+
+    assert outbox.is_settled
+    assert waiting(outbox) == ["app 03"]
+
+
 def rings(doorbell: Doorbell, after: timedelta, url: str = "a") -> bool:
     return doorbell.may_ring(NOW + after, url)
 

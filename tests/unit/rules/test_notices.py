@@ -107,6 +107,18 @@ def test_another_reason_is_another_notice():
     assert policy.turns(failed("StorageFull")) == ["Failed(StorageFull) to mail"]
 
 
+def test_a_trouble_that_goes_to_and_fro_between_two_reasons_is_told_once_of_each():
+    policy = Policy()
+
+    told = [policy.turns(failed(reason)) for reason in ("PodPending", "KeyInvalid", "PodPending", "KeyInvalid")]
+
+    assert told == [["Stuck(PodPending) to mail"], ["Failed(KeyInvalid) to mail"], [], []]
+    assert policy.turns(GOOD) == ["Recovered(Succeeded) to mail"]
+    policy.accepted("mail")
+    policy.turns(GOOD)
+    assert policy.status.notified is None
+
+
 def test_what_is_unknown_ends_no_trouble():
     policy = Policy()
     policy.turns(condition("Fresh", "ObjectiveExceeded", holds=False))
