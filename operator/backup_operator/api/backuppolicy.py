@@ -341,6 +341,8 @@ class BackupPolicyStatus(StatusPart):
     """When the oldest of them began."""
     store: str | None = None
     """Claim and path that all this is about, for example backups:prod/app-db; on another store it is read anew."""
+    claim_uid: str | None = None
+    """The claim's uid: when a claim was deleted and made again under its name, the store is read anew, too."""
     storage: StorageStatus | None = None
     """Use of the volume."""
     retention: RetentionStatus | None = None

@@ -77,6 +77,17 @@ class Observation:
     waits_since: datetime | None = None
     """Since when the youngest Job waits for something that no watch will tell; None when none does."""
 
+    def on_claim_of(self, created_at: datetime | None) -> "Observation":
+        """Without the Jobs that had ended when the claim was made: they wrote to another one of that name."""
+        if created_at is None:
+            return self
+
+        def is_of_it(job: JobSeen) -> bool:
+            return job.finished_at is None or job.finished_at >= created_at
+
+        backups, inventories = filter(is_of_it, self.backups), filter(is_of_it, self.inventories)
+        return Observation(tuple(backups), tuple(inventories), self.waits_since)
+
     def moved_by(self, offset: timedelta) -> "Observation":
         """The same on a clock that is so far ahead of the API server's."""
         if not offset:

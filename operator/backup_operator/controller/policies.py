@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from backup_operator.api.backuppolicy import BackupPolicy, BackupPolicyStatus, status_in
 from backup_operator.api.meta import API_VERSION, Metadata
 from backup_operator.controller.announce import announce
-from backup_operator.controller.claims import make_claim_if_missing
+from backup_operator.controller.claims import ClaimFound, find_claim
 from backup_operator.controller.cluster import (
     CRONJOBS,
     FIELD_MANAGER,
@@ -118,14 +118,15 @@ class Policies:
         case = self._read(raw, key)
         now = self._clock()
         offset = self._settings.clock_offset
-        seen = (await observe(self._cluster, self._memory, key, case.store, now - offset)).moved_by(offset)
-        no_claim = await self._no_claim(case)
-        schedule = _moved(await self._schedule(case, no_claim, now), offset)
-        sight = _sight(case, schedule, seen)
+        claim = await self._claim(case)
+        observed = await observe(self._cluster, self._memory, key, case.store, now - offset)
+        seen = observed.on_claim_of(claim.created_at).moved_by(offset)
+        schedule = _moved(await self._schedule(case, claim, now), offset)
+        sight = replace(_sight(case, schedule, seen), claim_uid=claim.uid)
         after = next_status(case.before, sight, now)
         due = self._notifier.policy_due_at(case.before, after, sight.rpo)
         after = self._notifier.policy_noted(case.subject, case.before, after, sight.rpo)
-        inventory_refused = not no_claim and await self._read_store_where_needed(case, seen, after)
+        inventory_refused = not claim.refused and await self._read_store_where_needed(case, seen, after)
         await self._report(case, after, now)
         self._notifier.written(case.subject, after.notified)
         pauses = [until_next_look(now - seen.waits_since)] if seen.waits_since else []
@@ -154,13 +155,13 @@ class Policies:
         status = ConditionStatus.TRUE if verdict.accepted else ConditionStatus.FALSE
         return _Case(raw, key, policy, Finding(status, verdict.reason, verdict.message), _status_before(raw))
 
-    async def _no_claim(self, case: _Case) -> str:
-        """Why there is no claim to write to; empty where nothing is known to be wrong."""
+    async def _claim(self, case: _Case) -> ClaimFound:
+        """What holds the store, where the spec is accepted."""
         if case.policy is None or not case.accepted.holds:
-            return ""
-        return await make_claim_if_missing(self._cluster, case.policy)
+            return ClaimFound()
+        return await find_claim(self._cluster, case.policy)
 
-    async def _schedule(self, case: _Case, no_claim: str, now: datetime) -> ScheduleSeen:
+    async def _schedule(self, case: _Case, claim: ClaimFound, now: datetime) -> ScheduleSeen:
         """The CronJob after it was applied, where the spec is accepted; the last accepted one otherwise."""
         name = cronjob_name(case.key.name)
         live = await self._cluster.get(CRONJOBS, Key(case.key.namespace, name))
@@ -171,8 +172,8 @@ class Policies:
             raise RetryLater(f"CronJob {name} is being deleted")
         if case.policy is None or not case.accepted.holds:
             return _seen_or_none(live, now)
-        if no_claim:
-            return replace(_seen_or_none(live, now), refused=no_claim)
+        if claim.refused:
+            return replace(_seen_or_none(live, now), refused=claim.refused)
         try:
             return _schedule_seen(await self._apply(live, cronjob_of(case.policy, self._settings.worker)), now)
         except Refused as exc:
@@ -242,7 +243,7 @@ def _cause_to_read(case: _Case, seen: Observation, after: BackupPolicyStatus) ->
     if lost := _lost_run(case, seen, after):
         return lost
     if not catalog_is_known(after, case.store):
-        return ""
+        return after.claim_uid or ""
     if case.policy is None or any(one.state is JobState.ACTIVE for one in seen.inventories):
         return None
     rules = retention_order(case.policy)

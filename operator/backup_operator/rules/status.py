@@ -63,6 +63,8 @@ class Sight:
     """The run from which on a person accepts what the data looks like; empty without one."""
     claim: str = ""
     """The claim that holds the store, made by a person or from the template."""
+    claim_uid: str = ""
+    """Its uid; empty while there is none, or nobody has looked."""
     usage_limit_percent: int = DEFAULT_USAGE_LIMIT_PERCENT
     backups: tuple[JobSeen, ...] = ()
     inventories: tuple[JobSeen, ...] = ()
@@ -70,7 +72,7 @@ class Sight:
 
 def next_status(before: BackupPolicyStatus, sight: Sight, now: datetime) -> BackupPolicyStatus:
     """What the status should say now."""
-    known = before if before.store in (None, sight.store) else _of_another_store(before)
+    known = before if _is_of_the_same_store(before, sight) else _of_another_store(before)
     verdicts = _verdicts(sight.backups)
     after = stored(known.model_copy(update={"store": sight.store}), _letters(sight, verdicts), now)
     runs = _runs(sight, after, _last_failed(known, sight.backups, verdicts), now)
@@ -78,6 +80,7 @@ def next_status(before: BackupPolicyStatus, sight: Sight, now: datetime) -> Back
     return after.model_copy(
         update={
             "observed_generation": sight.generation,
+            "claim_uid": sight.claim_uid or known.claim_uid,
             "conditions": as_conditions(findings, before.conditions, generation=sight.generation, now=now),
             "last_failed_backup": runs.last_failed,
             "active_backup": runs.active,
@@ -198,6 +201,11 @@ def _freshness(sight: Sight, runs: Runs, now: datetime) -> Finding:
         sight.accepted.reason,
         f"The spec cannot be read, so its objective is not known; the newest verified backup {began}.",
     )
+
+
+def _is_of_the_same_store(before: BackupPolicyStatus, sight: Sight) -> bool:
+    claims = {before.claim_uid, sight.claim_uid} - {None, ""}
+    return before.store in (None, sight.store) and len(claims) < 2
 
 
 def _of_another_store(before: BackupPolicyStatus) -> BackupPolicyStatus:

@@ -25,6 +25,8 @@ class FakeCluster:
         self.before_call: Callable[[str], None] = lambda _call: None
         self.after_call: Callable[[str], None] = lambda _call: None
         """Called with `create jobs`, `get restorerequests`, …; what they raise, the caller gets."""
+        self.birth = START
+        """The creationTimestamp of what is made from now on."""
         self._version = 0
 
     async def get(self, resource: Resource, key: Key) -> dict[str, Any] | None:
@@ -92,7 +94,7 @@ class FakeCluster:
         metadata = stored["metadata"]
         metadata["resourceVersion"] = str(self._version)
         metadata.setdefault("uid", known.get("uid") or str(uuid.uuid4()))
-        metadata.setdefault("creationTimestamp", known.get("creationTimestamp") or START)
+        metadata.setdefault("creationTimestamp", known.get("creationTimestamp") or self.birth)
         self.objects[place] = stored
         return copy.deepcopy(stored)
 

@@ -116,6 +116,17 @@ class World:
             retention=result,
         )
 
+    def good_run(self, newest: BackupLine) -> Report:
+        """What a worker reports that made this backup."""
+        return Report(
+            outcome=Outcome.SUCCEEDED,
+            run=newest.name,
+            started_at=newest.started_at,
+            completed_at=newest.completed_at,
+            backup=newest,
+            catalog=Catalog(count=len(self.store), oldest_at=self.store[-1].started_at, backups=self.store),
+        )
+
     def end(self, job: dict[str, Any], report: Report) -> None:
         """Pod and Job end well, with this report."""
         metadata, template = job["metadata"], job["spec"]["template"]

@@ -210,6 +210,37 @@ class TestClaims:
         assert world.status()["lastSuccessfulBackup"]["name"] == STORE[0].name
 
 
+@pytest.mark.parametrize("storage", [TEMPLATE, {"claimName": CLAIM.name}], ids=["of a template", "of a person's"])
+def test_a_claim_that_was_deleted_and_made_again_is_read_anew(storage: dict[str, Any]):
+    world = World(store=STORE)
+    world.cluster.put(CLAIMS, {"metadata": {"namespace": NAMESPACE, "name": CLAIM.name}, "spec": {}})
+    world.put(policy(storage=storage))
+    world.settle()
+    (cronjob,) = world.cluster.all(CRONJOBS)
+    template = cronjob["spec"]["jobTemplate"]
+    run = {"metadata": {**template["metadata"], "namespace": NAMESPACE, "name": "run"}, "spec": template["spec"]}
+    world.end(world.cluster.put(JOBS, run), world.good_run(STORE[0]))
+    world.settle()
+
+    world.cluster.remove(CLAIMS, CLAIM)
+    world.now += HOUR
+    world.cluster.birth = world.now.isoformat()
+    world.store = ()
+    if "claimName" in storage:
+        world.cluster.put(CLAIMS, {"metadata": {"namespace": NAMESPACE, "name": CLAIM.name}, "spec": {}})
+    before = world.status()
+    world.settle()
+
+    assert (before["backupCount"], before["lastSuccessfulBackup"]["name"]) == (3, STORE[0].name)
+    assert world.status()["backupCount"] == 0
+    assert "lastSuccessfulBackup" not in world.status()
+    assert world.conditions()["Fresh"] == ("False", "NeverSucceeded")
+    for job in world.jobs(Work.INVENTORY):
+        world.cluster.remove(JOBS, Key(NAMESPACE, job["metadata"]["name"]))
+    world.settle()
+    assert world.conditions()["Fresh"] == ("False", "NeverSucceeded"), "what the run of before said is of no store"
+
+
 class TestMovedClock:
     def test_freshness_is_judged_by_it(self):
         world = settled(environment=AHEAD)
