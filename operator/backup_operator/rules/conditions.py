@@ -60,6 +60,8 @@ class Runs:
     next_run_at: datetime | None = None
     inventory_words: str = ""
     """Why the store's catalog could not be read; empty when it was, or is being read."""
+    inventory_reason: Reason | None = None
+    """The same in a word, where no good run came after it."""
     missed_run_at: datetime | None = None
     """A start on schedule that is over and that the CronJob controller has not made."""
     suspended: bool = False

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from backup_operator.api.backuppolicy import (
     ActiveBackup,
     BackupPolicyStatus,
+    BackupRecord,
     FailedBackup,
 )
 from backup_operator.api.meta import format_time, size_in_words, to_the_second
@@ -95,6 +96,7 @@ def next_status(before: BackupPolicyStatus, sight: Sight, now: datetime) -> Back
 
 
 def _runs(sight: Sight, store: BackupPolicyStatus, last_failed: FailedBackup | None, now: datetime) -> Runs:
+    inventory = _inventory_verdict(sight.inventories)
     return Runs(
         namespace=sight.namespace,
         cronjob=sight.schedule.name,
@@ -104,7 +106,8 @@ def _runs(sight: Sight, store: BackupPolicyStatus, last_failed: FailedBackup | N
         next_run_at=None if sight.schedule.suspended else sight.schedule.next_run_at,
         missed_run_at=_missed_run(sight.schedule, now),
         suspended=sight.schedule.suspended,
-        inventory_words=_inventory_words(sight.inventories),
+        inventory_words=_inventory_words(inventory),
+        inventory_reason=_inventory_reason(inventory, store.last_successful_backup),
         locked_backups=store.locked_backups or 0,
     )
 
@@ -304,11 +307,22 @@ def _active(jobs: Iterable[JobSeen]) -> ActiveBackup | None:
     return ActiveBackup(job_name=newest.name, since=newest.created_at) if newest else None
 
 
-def _inventory_words(inventories: Iterable[JobSeen]) -> str:
-    """Why the store's catalog could not be read; empty when nothing is known to be wrong."""
+def _inventory_verdict(inventories: Iterable[JobSeen]) -> Verdict | None:
+    """What the newest inventory says; None when there is none, or while it is on its way."""
     newest = max(inventories, key=lambda job: job.created_at, default=None)
-    verdict = verdict_of(newest) if newest is not None else None
+    return verdict_of(newest) if newest is not None else None
+
+
+def _inventory_words(verdict: Verdict | None) -> str:
+    """Why the store's catalog could not be read; empty when nothing is known to be wrong."""
     if verdict is None or verdict.fault is None:
         return ""
     hint = f" Hint: {sentence(verdict.fault.hint)}" if verdict.fault.hint else ""
     return f"{verdict.fault.reason.value}: {_fault_words(verdict.fault).rstrip('.')}.{hint}"
+
+
+def _inventory_reason(verdict: Verdict | None, last_good: BackupRecord | None) -> Reason | None:
+    """The same in a word; what a good run came after is over."""
+    if verdict is None or verdict.fault is None or (last_good and last_good.completed_at >= verdict.created_at):
+        return None
+    return verdict.fault.reason

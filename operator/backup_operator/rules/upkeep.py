@@ -31,7 +31,7 @@ _OF_THE_STORE = frozenset(
         Reason.STORAGE_FAILED,
     }
 )
-"""Reasons of a failed run that say that the volume could not be written."""
+"""Reasons of a failed run or inventory that say that the volume could not be used."""
 _GIB = 1 << 30
 
 
@@ -169,6 +169,8 @@ def storage_available(status: BackupPolicyStatus, runs: Runs, wish: Wish) -> Fin
     failed, storage = runs.last_failed, status.storage
     if failed is not None and runs.newest_failed and failed.reason in _OF_THE_STORE:
         return false(failed.reason, _unwritable_words(failed, storage, wish))
+    if runs.inventory_reason in _OF_THE_STORE:
+        return false(runs.inventory_reason, f"The store could not be read: {sentence(runs.inventory_words)}")
     if storage is None:
         return None
     facts = _use_words(storage, status.other_files, wish)

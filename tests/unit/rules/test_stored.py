@@ -14,10 +14,10 @@ from backup_operator.api.backuppolicy import (
     RetentionPreview,
     RetentionStatus,
 )
-from backup_operator.contract.report import Catalog, Comparison, Departure, Report, RetentionResult, StorageUse
+from backup_operator.contract.report import Catalog, Comparison, Departure, Fault, Report, RetentionResult, StorageUse
 from backup_operator.rules.occurrences import happenings
 from backup_operator.rules.retained import with_result
-from backup_operator.rules.runs import JobSeen
+from backup_operator.rules.runs import JobSeen, JobState
 from backup_operator.rules.status import next_status
 from backup_operator.vocabulary.choices import Outcome
 from backup_operator.vocabulary.reasons import Reason
@@ -276,3 +276,16 @@ def test_runs_that_take_too_long_for_the_objective_are_warned_of_as_soon_as_that
     status = next_status(EMPTY, replace(SIGHT, backups=(run(HOUR, backup=slow, catalog=catalog),)), NOW + HOUR)
 
     assert "usually take 1h15m, and objectives.rpo is 25h" in words(status, "Accepted")
+
+
+def test_a_claim_that_is_missing_when_a_policy_is_made_again_is_told_until_it_is_there():
+    missing = Fault(reason=Reason.CLAIM_MISSING, message="claim backups does not exist", hint="create it")
+    waits = replace(job("i", HOUR, state=JobState.ACTIVE), trouble=missing)
+
+    told_so = next_status(EMPTY, replace(SIGHT, inventories=(waits,)), NOW)
+    there = next_status(told_so, replace(SIGHT, inventories=(replace(waits, trouble=None),)), NOW)
+    good = next_status(EMPTY, replace(SIGHT, inventories=(waits,), backups=(run(HOUR / 2),)), NOW)
+
+    assert conditions(told_so)["StorageAvailable"] == "ClaimMissing"
+    assert "StorageAvailable" not in conditions(there)
+    assert conditions(good)["StorageAvailable"] == "BelowLimit"

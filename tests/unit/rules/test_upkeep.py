@@ -254,6 +254,18 @@ STORAGE = {
     "the newest run found no claim, and nothing else is known": Case(
         {}, FALSE, Reason.CLAIM_MISSING, runs=runs(last_good=None, last_failed=failed(Reason.CLAIM_MISSING))
     ),
+    "an inventory of a policy made again found no claim": Case(
+        {},
+        FALSE,
+        Reason.CLAIM_MISSING,
+        ("The store could not be read: ClaimMissing: no claim backups.",),
+        runs=runs(
+            last_good=None, inventory_reason=Reason.CLAIM_MISSING, inventory_words="ClaimMissing: no claim backups"
+        ),
+    ),
+    "an inventory lacked its passphrase": Case(
+        {}, ABSENT, runs=runs(inventory_reason=Reason.SECRET_MISSING, inventory_words="SecretMissing: no key")
+    ),
     "an earlier run found no room": Case(
         {"storage": storage(60)},
         TRUE,
