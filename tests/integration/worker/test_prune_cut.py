@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,9 @@ def test_killed_at_every_step_no_entry_is_without_its_artifacts_and_the_next_run
             assert told == set(runs[:2]), label
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS], ids=["full", "quota", "broken", "read-only"])
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS], ids=["full", "quota", "broken", "read-only"]
+)
 def test_a_volume_that_fails_at_any_step_ends_it_in_words_and_the_next_run_finishes_the_job(tmp_path, number):
     filled(tmp_path / "whole")
     steps: list[str] = []
@@ -107,3 +110,36 @@ def test_a_stop_from_outside_at_any_step_ends_it_and_the_next_run_finishes_the_j
             assert_whole(store, runs)
             assert prune_at(store, NIGHT).stopped == ""
             assert of_runs(store) == files_of(*runs[2:]), label
+
+
+def test_killed_again_and_again_at_the_same_step_it_comes_to_its_end_all_the_same(tmp_path):
+    filled(tmp_path / "whole")
+    steps: list[str] = []
+    with opened(tmp_path / "whole", steps.append) as store:
+        prune_at(store, NIGHT)
+    told_first = steps.index("append to audit.jsonl")  # who never gets beyond it has nothing that he is done with
+
+    for step in range(1, len(steps)):
+        mount = tmp_path / str(step)
+        runs = filled(mount)
+
+        def work(mount: Path = mount, step: int = step) -> None:
+            with opened(mount, killed_at(step)) as store:
+                prune_at(store, NIGHT)
+
+        ended = comes_to_its_end(mount, runs, work, attempts=len(steps))
+
+        assert ended == (step > told_first), steps[step]
+        with opened(mount) as store:
+            assert prune_at(store, NIGHT).stopped == ""
+            assert of_runs(store) == files_of(*runs[2:]), steps[step]
+            assert_whole(store, runs)
+
+
+def comes_to_its_end(mount: Path, runs: list[str], work: Callable[[], None], attempts: int) -> bool:
+    for _ in range(attempts):
+        if run_in_a_child(work) != KILLED:
+            return True
+        with opened(mount) as store:
+            assert_whole(store, runs)
+    return False
