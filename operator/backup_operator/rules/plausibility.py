@@ -176,7 +176,7 @@ class _Usual:
         findings = [*self._of_tables(run), *self._of_keys(run), *self._of_size(run)]
         if self.last is None or not findings:
             return None
-        words = "; ".join([*(finding.words for finding in findings), *self._of_spec(run, self.last)])
+        words = "; ".join([*(finding.words for finding in findings), *self._of_measure(run, self.last)])
         return _Finding(findings[0].reason, words)
 
     def _of_tables(self, run: SeenRun) -> Iterator[_Finding]:
@@ -185,14 +185,13 @@ class _Usual:
             return
         vanished = self._vanished(found)
         if vanished:
-            yield _Finding(Reason.TABLE_VANISHED, f"lacks {_named(vanished)} of before")
+            yield _Finding(Reason.TABLE_VANISHED, f"lacks {_named(vanished)}")
         rows, expected = sum(found.values()), median(self.rows)
         if _has_collapsed(rows, expected, SMALLEST_ROWS):
             words = f"holds {rows:,} rows instead of about {expected:,.0f}"
             yield _Finding(Reason.ROWS_COLLAPSED, _with_losses(words, self._losses(found)))
-        emptied = self._emptied(found)
-        if emptied:
-            yield _Finding(Reason.ROWS_COLLAPSED, f"has nothing left in {_named(emptied)} of before")
+        elif emptied := self._emptied(found):
+            yield _Finding(Reason.ROWS_COLLAPSED, f"holds no row in {_named(emptied)}")
 
     def _vanished(self, found: Mapping[str, int]) -> dict[str, int]:
         missing = {name: table.rows for name, table in self.tables.items() if table.rows and name not in found}
@@ -231,8 +230,9 @@ class _Usual:
         """Whether so many keys expire that the size goes up and down with them."""
         return any(figures.expiring > EXPIRING_SHARE * sum(figures) for figures in self.keys)
 
-    def _of_spec(self, run: SeenRun, last: SeenRun) -> Iterator[str]:
-        yield f"expected is the median of the {len(self)} backups in line up to {last.name}"
+    def _of_measure(self, run: SeenRun, last: SeenRun) -> Iterator[str]:
+        compared = last.name if len(self) == 1 else f"the {len(self)} backups in line up to {last.name}"
+        yield f"compared with {compared}"
         if run.spec_digest != last.spec_digest:
             yield "the policy's spec has been changed since, which may be the cause"
 
@@ -262,11 +262,11 @@ def _series(name: str) -> tuple[str, tuple[int, ...]]:
 
 
 def _named(tables: Mapping[str, int]) -> str:
-    """`2 tables: public.users (1,000 rows), public.orders (20 rows)`, the largest first."""
+    """`2 tables that held rows: public.users (1,000), public.orders (20)`, the largest first."""
     largest = sorted(tables, key=lambda name: (-tables[name], name))
-    words = [f"{name} ({tables[name]:,} rows)" for name in islice(largest, _NAMED_TABLES)]
+    words = [f"{name} ({tables[name]:,})" for name in islice(largest, _NAMED_TABLES)]
     more = ", …" if len(largest) > _NAMED_TABLES else ""
-    return f"{len(largest)} table{'s' if len(largest) > 1 else ''}: {', '.join(words)}{more}"
+    return f"{len(largest)} table{'s' if len(largest) > 1 else ''} that held rows: {', '.join(words)}{more}"
 
 
 def _with_losses(words: str, losses: Mapping[str, str]) -> str:

@@ -89,8 +89,9 @@ def test_rows_that_vanish_hold_the_runs_before_until_a_person_accepts_it(shop):
     assert told(good) == Comparison(run=name_of(2), compared_with=2)
     found = told(empty)
     assert (found.reason, found.since_run, found.run) == (Reason.ROWS_COLLAPSED, name_of(3), name_of(5))
-    assert found.message.startswith(
+    assert found.message == (
         f"{name_of(5)} holds 0 rows instead of about 4,000 (0 of 3,000 in public.orders, 0 of 1,000 in public.users); "
+        f"compared with the 2 backups in line up to {name_of(2)}"
     )
     assert again == found
     # the two of before the collapse are held; of those that are out of line, the rules keep two
@@ -115,7 +116,7 @@ def test_data_that_is_back_ends_the_hold_with_the_next_run(shop):
 
     found = told(vanished)
     assert (found.reason, found.since_run) == (Reason.TABLE_VANISHED, name_of(3))
-    assert "lacks 1 table: public.users (1,000 rows) of before" in found.message
+    assert "lacks 1 table that held rows: public.users (1,000)" in found.message
     assert told(back).reason is None
     assert kept(place) == [name_of(3), name_of(4)]
 

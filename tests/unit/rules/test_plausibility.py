@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backup_operator.contract.report import Comparison
@@ -86,14 +86,14 @@ CASES = [
         [rows(APP)],
         rows(without(APP, "public.users")),
         Reason.TABLE_VANISHED,
-        "lacks 1 table: public.users (1,000 rows) of before",
+        "lacks 1 table that held rows: public.users (1,000)",
     ),
     Case(
         "many tables that are gone",
         [rows({f"t{number}": number for number in range(1, 6)} | APP)],
         rows(APP),
         Reason.TABLE_VANISHED,
-        "lacks 5 tables: t5 (5 rows), t4 (4 rows), t3 (3 rows), … of before",
+        "lacks 5 tables that held rows: t5 (5), t4 (4), t3 (3), …",
     ),
     Case("an empty table that is gone", [rows(APP)], rows(without(APP, "public.notes")), None),
     Case("all tables that are gone", [rows(APP)], rows({}), Reason.TABLE_VANISHED, "holds 0 rows instead of"),
@@ -103,7 +103,7 @@ CASES = [
         [rows(APP)] * 3,
         rows(APP | {"public.users": 0}),
         Reason.ROWS_COLLAPSED,
-        "has nothing left in 1 table: public.users (1,000 rows) of before",
+        "holds no row in 1 table that held rows: public.users (1,000)",
     ),
     Case("a table that is empty, known for two runs", [rows(APP)] * 2, rows(APP | {"public.users": 0}), None),
     Case("a queue of a few that is empty", [rows(APP | {"queue": 4})] * 7, rows(APP | {"queue": 0}), None),
@@ -203,10 +203,10 @@ def test_the_whole_message_names_run_findings_and_measure():
     compared = comparison_of(*[rows(APP)] * 3, rows({"public.orders": 10}, 100))
 
     assert compared.message == (
-        "backup_20261101_030000 lacks 1 table: public.users (1,000 rows) of before; "
+        "backup_20261101_030000 lacks 1 table that held rows: public.users (1,000); "
         "holds 10 rows instead of about 4,000 (10 of 3,000 in public.orders); "
         f"unpacks to 100 bytes instead of about {BIG:,}; "
-        "expected is the median of the 3 backups in line up to backup_20261101_020000"
+        "compared with the 3 backups in line up to backup_20261101_020000"
     )
 
 
@@ -314,14 +314,20 @@ def test_a_collapse_that_nobody_accepts_never_becomes_plausible_by_itself(runs, 
     assert first.reason is None or (later.reason, later.since_run) == (first.reason, first.since_run)
 
 
-@settings(deadline=None)
-@given(STORES.filter(bool), RUNS, st.integers(1, 10))
-def test_data_that_is_back_is_in_line_at_once(runs, collapsed, days):
-    collapsed = replace(collapsed, was_in_line=False)
-    again = replace(runs[-1], was_in_line=False)
-    assume(not comparison_of(*runs, again).reason and comparison_of(*runs, collapsed).reason)
+FULL = st.dictionaries(st.sampled_from(["users", "orders", "items"]), st.integers(100, 5000), min_size=1)
 
-    assert comparison_of(*runs, *[collapsed] * days, again).reason is None
+
+@settings(deadline=None)
+@given(FULL, st.data(), st.integers(1, 9), st.integers(1, 10))
+def test_data_that_is_back_is_in_line_at_once(full, data, nights_before, nights_out):
+    lost = data.draw(st.sets(st.sampled_from(sorted(full))))
+    left = {name: count // 3 for name, count in full.items() if name not in lost}
+    store = [*[rows(full)] * nights_before, *[rows(left)] * nights_out]
+
+    assert comparison_of(*store).since_run == name_of(nights_before)
+    assert comparison_of(*store, rows(full)) == Comparison(
+        run=name_of(len(store)), compared_with=min(nights_before, COMPARED_RUNS)
+    )
 
 
 @settings(deadline=None)
