@@ -38,20 +38,32 @@ def happenings(before: BackupPolicyStatus, after: BackupPolicyStatus) -> list[Ha
 
 
 def _turned_conditions(before: BackupPolicyStatus, after: BackupPolicyStatus) -> list[Happening]:
-    known = {one.type: (one.status, one.reason) for one in before.conditions}
+    known = {one.type: one for one in before.conditions}
     return [
-        Happening(one.reason, f"{one.type}: {one.message}", warning=_is_bad(one))
+        Happening(one.reason, f"{one.type}: {one.message}", warning=_is_bad(one) or _warns(one))
         for one in after.conditions
-        if one.type not in _TOLD_BY_RUNS and known.get(one.type) != (one.status, one.reason)
-        if not _is_no_news(one, known.get(one.type))
+        if one.type not in _TOLD_BY_RUNS and _has_turned(one, known.get(one.type))
     ]
 
 
-def _is_no_news(condition: Condition, known: tuple[ConditionStatus, str] | None) -> bool:
+def _has_turned(condition: Condition, known: Condition | None) -> bool:
+    if known is None:
+        return not _is_no_news(condition, None)
+    if (known.status, known.reason) == (condition.status, condition.reason):
+        return _warns(condition) and not _warns(known)
+    return not _is_no_news(condition, known)
+
+
+def _is_no_news(condition: Condition, known: Condition | None) -> bool:
     """Whether all is well with the store's upkeep, as it was."""
     if condition.type not in _TOLD_WHEN_WRONG or _is_bad(condition) or condition.reason in _BY_A_PERSON:
         return False
-    return known is None or known[0] is not ConditionStatus.FALSE
+    return known is None or not _is_bad(known)
+
+
+def _warns(condition: Condition) -> bool:
+    """Whether a spec that is accepted is still a mistake."""
+    return condition.type == ConditionType.ACCEPTED.value and "Warning: " in condition.message
 
 
 def _is_bad(condition: Condition) -> bool:

@@ -276,6 +276,8 @@ def test_runs_that_take_too_long_for_the_objective_are_warned_of_as_soon_as_that
     status = next_status(EMPTY, replace(SIGHT, backups=(run(HOUR, backup=slow, catalog=catalog),)), NOW + HOUR)
 
     assert "usually take 1h15m, and objectives.rpo is 25h" in words(status, "Accepted")
+    assert told(next_status(EMPTY, SIGHT, NOW), status) == ["Accepted!", "WithinObjective", "Succeeded"]
+    assert told(status, status) == []
 
 
 def test_a_claim_that_is_missing_when_a_policy_is_made_again_is_told_until_it_is_there():
