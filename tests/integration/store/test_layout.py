@@ -11,6 +11,7 @@ from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import OrderInvalid, StoreError, WorkerError
 from backup_operator.worker.store.faults import storage_faults
 from backup_operator.worker.store.layout import LEAST_ROOM_BYTES, measure, open_store, require_space
+from tests.support.shell import LocalShell
 from tests.support.store_content import NIGHT, write_run
 from tests.support.volumes import mounted_tmpfs
 
@@ -132,15 +133,6 @@ def reason_as_nobody(mount: Path) -> Reason | None:
     return None if answer == "opened" else Reason(answer)
 
 
-@pytest.fixture
-def public_place(tmp_path):
-    """A directory that other users can reach."""
-    for parent in [tmp_path, *tmp_path.parents][:4]:
-        if parent.stat().st_mode & 0o005 != 0o005:
-            parent.chmod(parent.stat().st_mode | 0o005)
-    return tmp_path
-
-
 @pytest.mark.parametrize(
     ("closed", "mode", "reason"),
     [
@@ -180,6 +172,15 @@ def test_use_is_measured_in_bytes_of_volume_and_store(small_volume):
         use = measure(store)
 
     assert (use.capacity_bytes, use.used_bytes, use.store_bytes) == (2 << 20, 8192, 5000)
+
+
+def test_use_is_what_df_shows_where_root_has_a_reserve(tmp_path):
+    """On a disk with reserved blocks: 47 % in use must not be told as 86 %."""
+    with opened(tmp_path) as store:
+        use = measure(store)
+        shown = LocalShell().run("df", "--output=pcent", str(tmp_path)).decode().split()[-1]
+
+    assert abs(use.used_percent - int(shown.rstrip("%"))) <= 1, "others write to this disk meanwhile"
 
 
 def test_a_run_that_cannot_fit_is_refused_with_numbers(small_volume):

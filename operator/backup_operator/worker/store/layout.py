@@ -60,13 +60,13 @@ def require_writable(store: Store) -> None:
 
 
 def measure(store: Store) -> StorageUse:
-    """Use of the volume and of the store. What only root may still fill counts as used."""
+    """Use of the volume and of the store, as `df` counts: what only root may fill is neither used nor capacity."""
     with store.faults("measuring its room"):
         volume = os.statvfs(store.fileno())
-    capacity = volume.f_blocks * volume.f_frsize
+    used = (volume.f_blocks - volume.f_bfree) * volume.f_frsize
     return StorageUse(
-        used_bytes=capacity - volume.f_bavail * volume.f_frsize,
-        capacity_bytes=capacity,
+        used_bytes=used,
+        capacity_bytes=used + volume.f_bavail * volume.f_frsize,
         store_bytes=sum(store.size_of(name) or 0 for name in store.names()),
     )
 
