@@ -3,7 +3,7 @@
 import asyncio
 import builtins
 import copy
-import uuid
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ class FakeCluster:
         self.birth = START
         """The creationTimestamp of what is made from now on."""
         self._version = 0
+        self._births: Counter[tuple[str, Key]] = Counter()
 
     async def get(self, resource: Resource, key: Key) -> dict[str, Any] | None:
         return await self._call("get", resource, lambda: copy.deepcopy(self.objects.get((resource.plural, key))))
@@ -93,10 +94,15 @@ class FakeCluster:
         stored = copy.deepcopy(manifest)
         metadata = stored["metadata"]
         metadata["resourceVersion"] = str(self._version)
-        metadata.setdefault("uid", known.get("uid") or str(uuid.uuid4()))
+        metadata.setdefault("uid", known.get("uid") or self._new_uid(place))
         metadata.setdefault("creationTimestamp", known.get("creationTimestamp") or self.birth)
         self.objects[place] = stored
         return copy.deepcopy(stored)
+
+    def _new_uid(self, place: tuple[str, Key]) -> str:
+        """Of its own for each object, and the same in each world in which the same is made."""
+        self._births[place] += 1
+        return f"uid-of-{place[0]}-{place[1].namespace}-{place[1].name}-{self._births[place]}"
 
     def remove(self, resource: Resource, key: Key) -> dict[str, Any]:
         """As a person deletes it."""

@@ -49,7 +49,7 @@ def tripped(when: str, at: int, make: Callable[[], BaseException]) -> tuple[Worl
 
 
 def content(world: World) -> dict[Any, Any]:
-    """What there is, but for Events, uids and versions."""
+    """What there is, but for Events and versions."""
     return {
         place: {name: value for name, value in one.items() if name != "metadata"}
         for place, one in world.cluster.objects.items()
