@@ -33,10 +33,10 @@ from backup_operator.worker.backup import back_up
 from backup_operator.worker.by_hand import act_by_hand, add_verbs
 from backup_operator.worker.errors import OrderInvalid, WorkerError
 from backup_operator.worker.inventory import take_inventory
-from backup_operator.worker.log import fields, set_up_logging
+from backup_operator.worker.log import LOG_FORMAT, fields, set_up_logging
 from backup_operator.worker.restore import restore
 from backup_operator.worker.restore_account import RestoreAccount
-from backup_operator.worker.workplace import Workplace, workplace_of
+from backup_operator.worker.workplace import CLOCK_OFFSET, Workplace, workplace_of
 
 _LOG = logging.getLogger("backup_operator.worker.cli")
 """By its full name, as `python -m` calls this module `__main__`."""
@@ -45,6 +45,10 @@ Order = BackupOrder | InventoryOrder | RestoreOrder
 _RUN_HELP = f"""\
 example:
   backup-worker run --order order.json --report report.json
+
+environment:
+  {LOG_FORMAT}            human (default) or json, one object a line, on stderr
+  {CLOCK_OFFSET}  moves the clock, for tests; every report says so
 
 exit codes:
   {Exit.OK:<3} done; the report says what

@@ -1,5 +1,6 @@
 """A dead man's switch hears of each good backup, and of no other; whatever it answers, the backup is good."""
 
+import signal
 import socket
 
 import pytest
@@ -11,6 +12,7 @@ from backup_operator.worker.web import status_of
 from backup_operator.worker.workplace import Workplace
 from tests.integration.worker.conftest import bench_in
 from tests.support.http_server import HANG, TRICKLE, http_server
+from tests.support.polling import wait_until
 from tests.support.redis_server import RedisServer, free_port
 
 CODE = "7c9e6679-7425-40de-944b"
@@ -132,6 +134,18 @@ def test_a_server_that_hangs_does_not_hold_the_run_for_long(send):
 
     assert warnings == ()
     assert len(server.asked) == 3
+
+
+def test_a_pod_that_is_stopped_while_nobody_answers_has_made_a_good_backup(place):
+    with http_server(HANG) as server, place.start(**ordered(place, server.url)) as process:
+        wait_until(lambda: server.asked, bool, for_what="a heartbeat", timeout_seconds=30)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+
+    report = place.report()
+    assert process.returncode == Exit.OK
+    assert report.backup is not None
+    assert report.warnings[0].startswith(f"{UNHEARD}the run was stopped before it ended")
 
 
 @pytest.mark.parametrize(
