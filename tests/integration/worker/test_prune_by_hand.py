@@ -2,6 +2,8 @@
 
 import fcntl
 import json
+import os
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from backup_operator.worker.store.run import begin_run
 from tests.integration.worker.conftest import PASSPHRASE
 from tests.integration.worker.test_prune import contents, write_redis_run
 from tests.support.store_content import CONTENT, artifact, entry, write_run
+from tests.support.volumes import mounted_tmpfs
 
 DAY = timedelta(days=1)
 
@@ -25,12 +28,15 @@ DAY = timedelta(days=1)
 @pytest.fixture
 def shelf(tmp_path):
     """A store with a backup of each of the last five nights, oldest first."""
-    (tmp_path / "key").write_text(PASSPHRASE)
-    keys = keys_for_writing(SecretFile(path=str(tmp_path / "key"), described="the passphrase"))
+    return tmp_path, five_nights(tmp_path)
+
+
+def five_nights(place: Path) -> list[str]:
+    (place / "key").write_text(PASSPHRASE)
+    keys = keys_for_writing(SecretFile(path=str(place / "key"), described="the passphrase"))
     tonight = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
-    with opened(tmp_path) as store:
-        runs = [write_run(store, tonight - number * DAY, keys=keys.entries) for number in reversed(range(5))]
-    return tmp_path, runs
+    with opened(place) as store:
+        return [write_run(store, tonight - number * DAY, keys=keys.entries) for number in reversed(range(5))]
 
 
 def opened(mount: Path) -> Store:
@@ -213,3 +219,21 @@ def test_what_is_older_than_a_collapse_stays_until_it_is_accepted(shelf, capsys)
     assert f"To let them go: --accept {newest}" in page
     assert code == 0
     assert there(place) == {newest}
+
+
+def test_on_a_volume_without_a_free_byte_it_makes_room_again(tmp_path, capsys):
+    with mounted_tmpfs(tmp_path / "volume", 1 << 20) as place:
+        runs = five_nights(place)
+        with suppress(OSError), (place / "others").open("wb", buffering=0) as others:
+            while others.write(b"x" * 4096):
+                pass
+        assert os.statvfs(place).f_bavail == 0
+
+        code = type_in(place, "--keep-last", "2", "--minimum", "1", "--delete")
+
+        assert code == 0, capsys.readouterr()
+        assert there(place) == set(runs[3:])
+        assert os.statvfs(place).f_bavail > 0
+        with opened(place) as store:
+            assert verify_audit(store).faults == ()
+            assert len(verify_audit(store).events) == 3

@@ -92,8 +92,9 @@ def _full(store: Store, what: str, detail: str) -> StoreError:
         f"the volume of {store.described} is too full to begin: {what}",
         detail=detail,
         hint=(
-            f"Enlarge the claim with {claim_command(store.described, 'edit')} (spec.resources.requests.storage), or "
-            "see what else lies there with `du -sh` in a pod that mounts it."
+            f"Enlarge the claim with {claim_command(store.described, 'edit')} (spec.resources.requests.storage). Or, "
+            "in a pod that mounts it, see what else lies there with `du -sh`, and let old backups go with "
+            f"`backup-worker prune --store {store.directory}`: a policy's retention deletes only after a good run."
         ),
     )
 

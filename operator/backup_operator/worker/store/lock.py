@@ -21,6 +21,7 @@ from backup_operator.worker.store.directory import FILE_MODE, Store, write_all
 from backup_operator.worker.store.faults import kubectl_beside
 
 _POLL_SECONDS = 0.2
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _CANNOT_LOCK = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
@@ -42,8 +43,7 @@ def locked(store: Store, timeout: timedelta, holder: Holder) -> Iterator[None]:
     descriptor = _open_lock(store)
     try:
         _acquire(store, descriptor, timeout)
-        with store.faults("naming the holder of the lock"):
-            _write_holder(descriptor, dumps(asdict(holder)).encode())
+        _name_holder(store, descriptor, holder)
         yield
         with suppress(OSError):  # a name left behind is not believed: nobody holds the lock
             os.ftruncate(descriptor, 0)
@@ -83,10 +83,16 @@ def _try(store: Store, descriptor: int) -> bool:
     return True
 
 
-def _write_holder(descriptor: int, content: bytes) -> None:
-    os.ftruncate(descriptor, 0)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    write_all(descriptor, content)
+def _name_holder(store: Store, descriptor: int, holder: Holder) -> None:
+    """Tell those who wait. On a full volume they do without: who deletes must get in."""
+    with store.faults("naming the holder of the lock"):
+        try:
+            os.ftruncate(descriptor, 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            write_all(descriptor, dumps(asdict(holder)).encode())
+        except OSError as exc:
+            if exc.errno not in _FULL:
+                raise
 
 
 def _busy(store: Store, descriptor: int, timeout: timedelta) -> StoreBusy:
