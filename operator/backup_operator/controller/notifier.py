@@ -80,7 +80,8 @@ class Notifier:
         self._idle.set()
         self._all_written.set()
         self._stopping = False
-        self.results: Counter[Result] = Counter()
+        self.results: Counter[str] = Counter()
+        """Attempts by `Result`, for the metrics."""
 
     @classmethod
     def silent(cls) -> Self:
