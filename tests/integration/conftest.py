@@ -4,6 +4,8 @@ The tests of `controller` scale the installed operator, start operators of all n
 counters: two of their files at once disturb each other. Everything else keeps to servers and namespaces of its own.
 """
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,11 @@ class QuietClusterTogether(LoadScopeScheduling):  # type: ignore[misc] # xdist h
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> QuietClusterTogether:
     """Takes the place of --dist, however many workers there are."""
     return QuietClusterTogether(config, log)
+
+
+@pytest.fixture
+def public_place() -> Iterator[Path]:
+    """A directory that every user of this machine reaches and may write to; pytest's own are closed to servers."""
+    with tempfile.TemporaryDirectory(prefix="public-") as made:
+        Path(made).chmod(0o777)
+        yield Path(made)

@@ -113,18 +113,15 @@ def _answers(client: redis.Redis) -> bool:
 
 
 @pytest.fixture
-def two_redis(tmp_path_factory) -> Iterator[tuple[redis.Redis, redis.Redis]]:
-    # a socket's path has 107 characters at most, so not below a test's long directory
-    base = Path(tmp_path_factory.mktemp("r"))
-    for directory in (base, *base.parents[:2]):
-        directory.chmod(directory.stat().st_mode | 0o055)
-    with local_redis(base / "a") as source:
+def two_redis(public_place: Path) -> Iterator[tuple[redis.Redis, redis.Redis]]:
+    first, second = public_place / "a", public_place / "b"
+    with local_redis(first) as source:
         source_redis.fill(source, users=50)
         source.save()
-        (base / "b").mkdir()
-        shutil.copy(base / "a/dump.rdb", base / "b/dump.rdb")
-        (base / "b/dump.rdb").chmod(0o644)
-        with local_redis(base / "b") as restored:
+        second.mkdir()
+        shutil.copy(first / "dump.rdb", second / "dump.rdb")
+        (second / "dump.rdb").chmod(0o644)
+        with local_redis(second) as restored:
             yield source, restored
 
 

@@ -90,9 +90,8 @@ def test_the_first_error_stops_it(source, restorer, strategy, kind):
 
 @STRATEGIES
 @pytest.mark.parametrize("line", PROGRAMS)
-def test_no_line_of_a_dump_runs_a_program_or_reads_a_file(source, restorer, strategy, line, tmp_path):
-    tmp_path.chmod(0o777)
-    witness = tmp_path / "witness"
+def test_no_line_of_a_dump_runs_a_program_or_reads_a_file(source, restorer, strategy, line, public_place):
+    witness = public_place / "witness"
     head, mark, rest = text_of(source.dump(PLAIN)).partition(b"COPY public.kept")
     dump = artifact(PLAIN, head + line.format(witness).encode() + b"\n" + mark + rest)
     before = source.compared().contents()
