@@ -15,7 +15,8 @@ NAMESPACE := backup-operator
 export PATH := $(CURDIR)/.cluster/bin:$(PATH)
 export KUBECONFIG := $(CURDIR)/.cluster/kubeconfig
 export KUBECACHEDIR := $(CURDIR)/.cluster/kubectl-cache
-export PYTHONDONTWRITEBYTECODE := 1
+# the workers and operators that tests start by the hundred find our code compiled
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test lint cluster images install test-unit test-integration test-e2e bench crds lock down venv
 
