@@ -36,8 +36,8 @@ from backup_operator.manifests.children import cronjob_of, inventory_job_of
 from backup_operator.manifests.compare import is_added_to, is_as_wanted
 from backup_operator.manifests.event import Occurrence, Subject
 from backup_operator.manifests.labels import cronjob_name, policy_of
-from backup_operator.manifests.order import accepted_run, claim_of, retention_order, store_of
-from backup_operator.rules.admission import judge_policy
+from backup_operator.manifests.order import claim_of, retention_order, store_of
+from backup_operator.rules.admission import accepted_run, judge_policy
 from backup_operator.rules.conditions import Finding, ScheduleSeen
 from backup_operator.rules.keeps import keeps
 from backup_operator.rules.occurrences import happenings
@@ -293,7 +293,7 @@ def _with_spec(sight: Sight, policy: BackupPolicy) -> Sight:
         retention_words=keeps(rules),
         retention_digest=rules.digest,
         dry_run=rules.dry_run,
-        accepted_run=accepted_run(policy),
+        accepted_run=accepted_run(policy.metadata.annotations),
         claim=claim_of(policy),
         usage_limit_percent=spec.storage.effective_usage_limit_percent,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from backup_operator.api import source as api
 from backup_operator.api.backuppolicy import BackupPolicy
-from backup_operator.api.meta import ACCEPTED_ANNOTATION, SecretKeyRef
+from backup_operator.api.meta import SecretKeyRef
 from backup_operator.api.source import PostgresSource, RedisSource
 from backup_operator.api.storage import DEFAULT_MINIMUM
 from backup_operator.contract.order import (
@@ -35,9 +35,8 @@ from backup_operator.manifests.secrets import (
     secret_file,
     secret_mounts_of,
 )
-from backup_operator.rules.admission import store_path
+from backup_operator.rules.admission import accepted_run, store_path
 from backup_operator.rules.claims import claim_name
-from backup_operator.rules.naming import parse_run_name
 
 _HEARTBEAT = "heartbeat"
 _NO_RULES = {"dry_run", "digest"}
@@ -57,7 +56,7 @@ def backup_order(policy: BackupPolicy) -> BackupOrder:
         compression=CompressionOrder(algorithm=spec.compression.algorithm, level=spec.compression.effective_level),
         store=store_order(policy),
         retention=retention_order(policy),
-        accepted_run=accepted_run(policy),
+        accepted_run=accepted_run(policy.metadata.annotations),
         heartbeat=optional_secret_file(namespace, _HEARTBEAT, _heartbeat(policy)),
         deadline=spec.job.deadline,
     )
@@ -71,7 +70,7 @@ def inventory_order(policy: BackupPolicy) -> InventoryOrder:
         passphrase=passphrase,
         previous_passphrases=tuple(previous),
         retention=retention_order(policy),
-        accepted_run=accepted_run(policy),
+        accepted_run=accepted_run(policy.metadata.annotations),
         store=store_order(policy),
     )
 
@@ -91,12 +90,6 @@ def retention_order(policy: BackupPolicy) -> RetentionOrder:
         dry_run=stated.dry_run,
     )
     return rules.model_copy(update={"digest": _long_digest(rules.model_dump(mode="json", exclude=_NO_RULES))})
-
-
-def accepted_run(policy: BackupPolicy) -> str:
-    """The run from which on a person accepts what the data looks like; empty without one, and for what is no run."""
-    name = policy.metadata.annotations.get(ACCEPTED_ANNOTATION, "").strip()
-    return name if parse_run_name(name) else ""
 
 
 def secret_mounts(policy: BackupPolicy) -> tuple[SecretMount, ...]:

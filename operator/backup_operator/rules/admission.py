@@ -10,15 +10,19 @@ from pydantic import ValidationError
 
 from backup_operator.api.backuppolicy import BackupPolicy, BackupPolicySpec
 from backup_operator.api.check import Check
-from backup_operator.api.meta import Metadata, format_duration, size_in_words
+from backup_operator.api.meta import ACCEPTED_ANNOTATION, Metadata, format_duration, size_in_words
 from backup_operator.api.restorerequest import RedisArtifact, RestoreRequest, RestoreRequestSpec
 from backup_operator.api.restorestatus import status_in
 from backup_operator.api.restoretarget import PostgresTarget
 from backup_operator.api.words import describe
 from backup_operator.rules import schedule as schedules
 from backup_operator.rules.claims import claim_name
+from backup_operator.rules.naming import parse_run_name
 from backup_operator.vocabulary.choices import RedisMethod, SourceKind
 from backup_operator.vocabulary.reasons import Reason
+
+_SHOWN_OF_A_MISTAKE = 60
+"""Characters."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,27 @@ def judge_policy(
         spec = read_policy_spec(policy.get("spec"))
     except SpecInvalid as exc:
         return None, Verdict(accepted=False, reason=Reason.INVALID_SPEC, message=str(exc))
-    return spec, judge(spec, mine=store_claim(policy, holds=holds), neighbours=neighbours)
+    verdict = judge(spec, mine=store_claim(policy, holds=holds), neighbours=neighbours)
+    mistyped = _mistyped_acceptance(policy["metadata"])
+    return spec, replace(verdict, message=f"{verdict.message} {mistyped}") if mistyped else verdict
+
+
+def accepted_run(annotations: Mapping[str, str]) -> str:
+    """The run from which on a person accepts what the data looks like; empty without one, and for what is no run."""
+    name = annotations.get(ACCEPTED_ANNOTATION, "").strip()
+    return name if parse_run_name(name) else ""
+
+
+def _mistyped_acceptance(metadata: Mapping[str, Any]) -> str:
+    """A warning where somebody meant to accept a run and named none; empty otherwise."""
+    annotations = metadata.get("annotations") or {}
+    if ACCEPTED_ANNOTATION not in annotations or accepted_run(annotations):
+        return ""
+    found = annotations[ACCEPTED_ANNOTATION][:_SHOWN_OF_A_MISTAKE]
+    return (
+        f'Warning: annotation {ACCEPTED_ANNOTATION} is "{found}", which names no run, so nothing is accepted; write '
+        "for example backup_20231201_020000."
+    )
 
 
 def _faults_in_time(spec: BackupPolicySpec) -> list[str]:

@@ -145,6 +145,23 @@ def test_a_path_on_the_claim_of_another_policy_s_template_is_taken():
     assert "on claim app-db-backups overlaps with a, which is used by BackupPolicy app-db" in verdict.message
 
 
+def test_an_acceptance_that_names_no_run_is_warned_of():
+    one = policy(POSTGRES)
+    one["metadata"]["annotations"] = {"backup.agentsflow.ai/accepted-backup": "the newest"}
+
+    _, verdict = judge_policy(one, neighbours=())
+
+    assert verdict.accepted
+    assert 'Warning: annotation backup.agentsflow.ai/accepted-backup is "the newest"' in verdict.message
+
+
+def test_an_acceptance_that_names_a_run_is_none_to_warn_of():
+    one = policy(POSTGRES)
+    one["metadata"]["annotations"] = {"backup.agentsflow.ai/accepted-backup": "backup_20261124_020000"}
+
+    assert judge_policy(one, neighbours=()) == judge_policy(policy(POSTGRES), neighbours=())
+
+
 @pytest.mark.parametrize("spec", [None, {}])
 def test_a_spec_that_cannot_be_read_claims_nothing(spec: object):
     assert store_claim(policy(spec)) is None
