@@ -8,11 +8,13 @@ def effect_is_unknown(status: BackupPolicyStatus, rules: RetentionOrder) -> bool
     """Whether the store should be read to say what these rules would delete, before the next run does.
 
     So after an edit of the rules, and in a dry run of which nothing is known. An upgrade of the operator asks for
-    nothing: rules that never spoke have changed nothing. An empty store has nothing to lose.
+    nothing: rules that never spoke have changed nothing. An empty store has nothing to lose,
+    and what could not be told once is not asked for again and again.
     """
     if not status.backup_count:
         return False
     known = status.retention
     if known is None:
         return rules.dry_run
-    return known.rules_digest != rules.digest or (rules.dry_run and known.preview is None)
+    is_dry_and_unseen = rules.dry_run and known.preview is None and not known.stopped
+    return known.rules_digest != rules.digest or is_dry_and_unseen
