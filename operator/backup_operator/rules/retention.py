@@ -5,7 +5,7 @@ are those of the policy's zone. A rule with a count keeps the newest run of each
 have one*, so that no rule but `maxAge` removes anything because time has passed.
 
 Whatever the rules say, these stay:
-- the newest `minimum` verified runs (the floor);
+- the newest `minimum` verified runs, and as many of those that nobody has to doubt (the floor);
 - a run that begins in the future: a clock was wrong. Until its time comes it counts for no rule and not for the floor;
 - a run that is held by the caller, with the caller's reason;
 - a run that only a leap of the clock makes too old: age is believed no further than a quarter of `maxAge` beyond the
@@ -50,6 +50,8 @@ class StoredRun:
     started_at: datetime
     """Aware."""
     verified: bool = True
+    doubted: bool = False
+    """It was out of line with the runs before it, and nobody has accepted that."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,7 @@ def plan_retention(
     known = sorted(runs, key=_age_order, reverse=True)
     counted = [run for run in known if run.verified and run.started_at <= now]
     grounds = _grounds(counted, rules, now)
-    in_floor = frozenset(run.name for run in counted[: rules.minimum])
-    floor = {Rule.MINIMUM: f"only by minimum {rules.minimum}: it is one of the newest {rules.minimum} verified"}
+    floor = _floor(counted, rules.minimum)
 
     def judge(run: StoredRun) -> Verdict:
         if run.started_at > now:
@@ -143,7 +144,7 @@ def plan_retention(
         holding = {Rule.HELD: held[run.name]} if run.name in held else {}
         if not run.verified:
             return _on_unverified(run, counted, holding)
-        return _by_rules(run, grounds, holding, floor if run.name in in_floor else {})
+        return _by_rules(run, grounds, holding, {Rule.MINIMUM: floor[run.name]} if run.name in floor else {})
 
     return RetentionPlan(rules, now, tuple(judge(run) for run in known))
 
@@ -168,6 +169,16 @@ def span_in_short(span: timedelta) -> str:
     seconds = int(span.total_seconds())
     parts = ((seconds // 3600, "h"), (seconds % 3600 // 60, "m"), (seconds % 60, "s"))
     return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"
+
+
+def _floor(counted: Sequence[StoredRun], minimum: int) -> dict[str, str]:
+    """The runs that stay against all other rules, each with the words."""
+    says = f"only by minimum {minimum}: it is one of the newest {minimum} verified"
+    sound = [run for run in counted if not run.doubted]
+    return {
+        **{run.name: f"{says} that are in line" for run in sound[:minimum]},
+        **{run.name: says for run in counted[:minimum]},
+    }
 
 
 def _age_order(run: StoredRun) -> tuple[datetime, str]:

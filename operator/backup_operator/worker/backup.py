@@ -95,7 +95,7 @@ def _survey(run: _Run) -> None:
     reading = account.survey(run.store, run.keys.entries)
     account.warnings += reading.warnings()
     if order.retention is not None and account.storage is not None:
-        pruning = pruning_after(account.run, order.policy, order.source_kind, order.retention, account.comparison)
+        pruning = pruning_after(account.run, order, order.retention, account.comparison)
         account.storage = with_outlook(account.storage, reading.entries, pruning, run.workplace.now())
 
 
@@ -270,8 +270,8 @@ def _record(run: _Run, entry: Entry) -> None:
 
 def _apply_retention(run: _Run, retention: RetentionOrder) -> None:
     """After a verified success alone; a failure here is told, and does not undo the backup."""
-    account, policy = run.account, run.order.policy
-    pruning = pruning_after(account.run, policy, run.order.source_kind, retention, account.comparison)
+    account = run.account
+    pruning = pruning_after(account.run, run.order, retention, account.comparison)
     result = prune(run.store, run.keys.entries, pruning, run.workplace)
     account.retention = result
     if result.stopped:

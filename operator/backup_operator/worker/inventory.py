@@ -64,7 +64,7 @@ def _foretell(order: InventoryOrder, listed: Sequence[ListedRun], account: Accou
         return
     kind = listed[0].kind if listed else SourceKind.POSTGRES
     policy = f"{order.policy.namespace}/{order.policy.name}"
-    pruning = Pruning(order.retention, kind, policy, comparison=account.comparison)
+    pruning = Pruning(order.retention, kind, policy, comparison=account.comparison, accepted_run=order.accepted_run)
     account.retention = preview(listed, pruning, workplace.now())
     if account.storage is not None:
         account.storage = with_outlook(account.storage, listed, pruning, workplace.now())

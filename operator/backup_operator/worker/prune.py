@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from backup_operator.contract.order import PolicyIdentity, RetentionOrder
+from backup_operator.contract.order import BackupOrder, RetentionOrder
 from backup_operator.contract.report import Comparison, Departure, RetentionResult
 from backup_operator.rules.naming import parse_run_name
 from backup_operator.rules.retention import RetentionPlan, RetentionRules, StoredRun, plan_retention
@@ -45,6 +45,8 @@ class Pruning:
     """Runs that stay whatever the rules say, each with the reason."""
     comparison: Comparison | None = None
     """How the newest backup looks beside those before it; None: nobody has looked."""
+    accepted_run: str = ""
+    """The run up to which a person has accepted what the data looks like."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,12 @@ class Planned:
 
 
 def pruning_after(
-    run: str,
-    policy: PolicyIdentity,
-    kind: SourceKind,
-    retention: RetentionOrder,
-    comparison: Comparison | None = None,
+    run: str, order: BackupOrder, retention: RetentionOrder, comparison: Comparison | None = None
 ) -> Pruning:
     """What follows a good run, which itself is never deleted by it."""
     held = {run: "it has just been made"}
-    return Pruning(retention, kind, f"{policy.namespace}/{policy.name}", held, comparison)
+    asked_by = f"{order.policy.namespace}/{order.policy.name}"
+    return Pruning(retention, order.source_kind, asked_by, held, comparison, order.accepted_run)
 
 
 def plan_pruning(store: Store, keys: EntryKeys, pruning: Pruning, now: datetime) -> Planned:
@@ -77,8 +76,9 @@ def plan_pruning(store: Store, keys: EntryKeys, pruning: Pruning, now: datetime)
 
 def plan_for(listed: Sequence[ListedRun], pruning: Pruning, now: datetime) -> Planned:
     """The same for backups that are known. Raises: OrderInvalid."""
-    sizes = {run.name: run.size_bytes for run in listed if run.kind is pruning.kind}
-    runs = [StoredRun(run.name, run.started_at, run.verified) for run in listed if run.kind is pruning.kind]
+    ours = [run for run in listed if run.kind is pruning.kind]
+    sizes = {run.name: run.size_bytes for run in ours}
+    runs = [StoredRun(run.name, run.started_at, run.verified, _is_no_floor(run, pruning)) for run in ours]
     rules = rules_of(pruning.retention)
     plan = plan_retention(runs, rules, now, pruning.held)
     blocked = _blocked(plan, pruning.comparison)
@@ -93,6 +93,12 @@ def _blocked(plan: RetentionPlan, comparison: Comparison | None) -> dict[str, st
         return {}
     why = f"{comparison.reason} since {comparison.since_run} is not accepted"
     return {verdict.run.name: why for verdict in plan.going if is_in_doubt(verdict.run.name, comparison)}
+
+
+def _is_no_floor(run: ListedRun, pruning: Pruning) -> bool:
+    """Whether the run was out of line, and is so yet. While the newest one is, all of before stay anyway."""
+    found = pruning.comparison
+    return run.doubted and run.name > pruning.accepted_run and (found is None or found.reason is None)
 
 
 def is_in_doubt(run: str, comparison: Comparison | None) -> bool:

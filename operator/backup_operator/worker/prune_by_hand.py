@@ -114,7 +114,7 @@ def _sheet(
     ours = [run for run in reading.entries if run.kind is kind]
     comparison = compare_stored(ours, store, keys.entries, accepted_run=arguments.accept, now=now)
     asked_by = f"by hand: {person_at_the_keyboard()}"
-    pruning = Pruning(_rules(arguments), kind, asked_by, comparison=comparison)
+    pruning = Pruning(_rules(arguments), kind, asked_by, comparison=comparison, accepted_run=arguments.accept)
     planned = plan_for(reading.entries, pruning, now)
     result = prune(store, keys.entries, pruning, workplace) if arguments.delete else None
     return _Sheet(planned.plan, planned.sizes, comparison, len(planned.blocked), result)

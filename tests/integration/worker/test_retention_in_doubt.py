@@ -84,8 +84,9 @@ def test_the_good_backups_outlast_forty_nights_of_collapsed_ones_and_go_when_tha
 def test_when_the_data_is_back_the_rules_go_on_by_themselves(place, server):
     good = [run_at(place, night).run for night in range(4)]
     lose_nearly_everything(server)
-    run_at(place, 4)
+    lost = [run_at(place, 4).run]
     blocked = run_at(place, 5)
+    lost.append(blocked.run)
     with server.client() as client:
         client.mset({f"key{number}": number for number in range(500)})
     back = run_at(place, 6)
@@ -95,4 +96,6 @@ def test_when_the_data_is_back_the_rules_go_on_by_themselves(place, server):
     assert back.comparison is not None
     assert back.comparison.reason is None
     assert back.retention is not None
-    assert (back.retention.blocked, back.retention.deleted) == (0, tuple(good[1:]))
+    assert (back.retention.blocked, back.retention.deleted) == (0, tuple(good[1:2]))
+    # the two that nobody should restore from are no floor
+    assert stored(place) == [*good[2:], *lost, back.run]

@@ -97,6 +97,20 @@ def test_the_floor_is_named_only_where_it_held_something_back():
     assert Rule.MINIMUM not in plan.verdicts[0].kept_by
 
 
+def test_runs_that_are_doubted_are_no_floor_for_the_others():
+    runs = [replace(run, doubted=number in {1, 2}) for number, run in enumerate(reversed(runs_of("11-18..11-23")))]
+
+    plan = plan_retention(runs, rules_of("last=1 min=2"), NIGHT)
+
+    assert [verdict.why for verdict in plan.verdicts] == [
+        "last 1",
+        "only by minimum 2: it is one of the newest 2 verified",
+        "not among the last 1",
+        "only by minimum 2: it is one of the newest 2 verified that are in line",
+        *["not among the last 1"] * 2,
+    ]
+
+
 @pytest.mark.parametrize(
     "wrong", [{"minimum": 0}, {"keep_last": -1}, {"keep_yearly": -1}, {"max_age": timedelta()}], ids=str
 )
@@ -208,12 +222,12 @@ all_rules = st.builds(
 )
 
 
-def as_run(at: datetime, *, verified: bool = True) -> StoredRun:
-    return StoredRun(f"backup_{at:%Y%m%d_%H%M%S}", at, verified)
+def as_run(at: datetime, *, verified: bool = True, doubted: bool = False) -> StoredRun:
+    return StoredRun(f"backup_{at:%Y%m%d_%H%M%S}", at, verified, doubted)
 
 
-stores = st.dictionaries(times, st.sampled_from([True, True, True, False]), max_size=40).map(
-    lambda found: [as_run(at, verified=verified) for at, verified in found.items()]
+stores = st.dictionaries(times, st.sampled_from(["good", "good", "doubted", "unverified"]), max_size=40).map(
+    lambda found: [as_run(at, verified=so != "unverified", doubted=so == "doubted") for at, so in found.items()]
 )
 
 
@@ -225,6 +239,9 @@ def test_never_below_the_floor(runs, rules, now):
     kept = plan_retention(runs, rules, now).kept
 
     assert set(verified[: rules.minimum]) <= {run.started_at for run in kept}
+    doubted = {run.started_at for run in runs if run.doubted}
+    sound = [start for start in verified if start not in doubted]
+    assert set(sound[: rules.minimum]) <= {run.started_at for run in kept}
 
 
 @settings(deadline=None)

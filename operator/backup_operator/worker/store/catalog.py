@@ -49,6 +49,8 @@ class ListedRun:
     artifacts: tuple[ListedArtifact, ...]
     rows: int | None
     keys: int | None
+    doubted: bool = False
+    """It was out of line with the runs before it when it was made."""
 
     @property
     def size_bytes(self) -> int:
@@ -180,6 +182,7 @@ def _listed(entry: Entry) -> ListedRun:
         artifacts=tuple(_listed_artifact(artifact) for artifact in entry.artifacts),
         rows=entry.rows,
         keys=entry.keys,
+        doubted=bool(entry.plausibility and entry.plausibility.out_since),
     )
 
 
