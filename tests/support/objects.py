@@ -13,6 +13,13 @@ CLOSED_PORT = 1
 SOCKETS = "/run/servers"
 POSTGRES = (f"--host={SOCKETS}", "--username=postgres")
 """How psql and pg_dump reach the server of their own pod."""
+_READY = {
+    "exec": {"command": ["test", "-e", f"{SOCKETS}/ready"]},
+    "periodSeconds": 1,
+    "timeoutSeconds": 10,
+    "failureThreshold": 60,
+}
+"""On a machine that does much else the question takes seconds: a server that was ready once stays so."""
 
 
 def secret(name: str, values: Mapping[str, str]) -> Manifest:
@@ -82,7 +89,7 @@ def opener(name: str, claim_name: str, passphrase_secret: str) -> Manifest:
     container = {
         "command": ["bash", "-c", script, "servers.sh", "postgres"],
         "securityContext": {"runAsUser": 0},
-        "readinessProbe": {"exec": {"command": ["test", "-e", f"{SOCKETS}/ready"]}, "periodSeconds": 1},
+        "readinessProbe": _READY,
         "volumeMounts": [
             {"name": "store", "mountPath": "/backups", "readOnly": True},
             {"name": "passphrase", "mountPath": "/passphrase", "readOnly": True},
@@ -102,7 +109,7 @@ def _server(name: str, kind: str, password_secret: str, tls_secret: str) -> Mani
     container = {
         "command": ["bash", "-c", script, "servers.sh", kind],
         "securityContext": {"runAsUser": 0},
-        "readinessProbe": {"exec": {"command": ["test", "-e", f"{SOCKETS}/ready"]}, "periodSeconds": 1},
+        "readinessProbe": _READY,
         "volumeMounts": [
             {"name": "password", "mountPath": "/server", "readOnly": True},
             {"name": "data", "mountPath": "/data"},
