@@ -51,7 +51,7 @@ test-unit: $(VENV)/ready ## tests without I/O
 
 test-integration: cluster $(VENV)/ready ## tests with real servers on this machine, and with the cluster's API server
 	$(CLUSTER) packages integration
-	$(RUN) -m pytest tests/integration -n 2
+	$(RUN) -m pytest tests/integration -n 3 # one more than cores: one of them waits for the cluster most of the time
 
 test-e2e: cluster images $(VENV)/ready ## tests on the cluster
 	$(RUN) -m tests.e2e

@@ -12,8 +12,26 @@ import pytest
 from xdist.remote import Producer  # type: ignore[import-untyped] # xdist has no types
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] # xdist has no types
 
-ONE_AFTER_ANOTHER = Path(__file__).resolve().parent / "controller"
+HERE = Path(__file__).resolve().parent
+ONE_AFTER_ANOTHER = HERE / "controller"
 """A directory whose tests all run on one worker, one file after another."""
+LONGEST_FIRST = (
+    *("controller/", "targets/postgres/test_killed.py", "targets/postgres/test_damaged.py", "stages/test_gpg.py"),
+    *("targets/postgres/test_surroundings.py", "targets/postgres/test_new_database.py", "postgres/test_dumps.py"),
+    *("targets/postgres/test_traps.py", "targets/redis/test_kills.py", "worker/"),
+)
+"""What takes longest, by how the paths below this directory begin: begun last, it would keep one worker to itself."""
+
+
+def _turn(item: pytest.Item) -> int:
+    """Which place of LONGEST_FIRST a test has; the one behind the last for all others."""
+    path = item.path.as_posix().removeprefix(f"{HERE.as_posix()}/")
+    return next((place for place, start in enumerate(LONGEST_FIRST) if path.startswith(start)), len(LONGEST_FIRST))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest first."""
+    items.sort(key=_turn)
 
 
 class QuietClusterTogether(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
@@ -26,7 +44,8 @@ class QuietClusterTogether(LoadScopeScheduling):  # type: ignore[misc] # xdist h
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> QuietClusterTogether:
-    """Takes the place of --dist, however many workers there are."""
+    """Takes the place of --dist, however many workers there are; files stay in the order of collection."""
+    config.option.loadscopereorder = False
     return QuietClusterTogether(config, log)
 
 
