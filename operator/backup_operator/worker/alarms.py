@@ -15,6 +15,11 @@ _ASKED = {
 _STOPS = tuple(_ASKED)
 _TRIED_AGAIN = "the Job tries again where it has attempts left; else the next schedule does"
 _NEVER_TRIED_AGAIN = "a restore is never tried again by itself: make a new request once you know the target's state"
+_MORE_TIME = "raise spec.job.deadline, or look in the log which step takes so long"
+_MORE_TIME_FOR_ANOTHER = (
+    "look in the log which step takes so long; once you know the target's state, make a new request with a longer "
+    "spec.job.deadline"
+)
 
 
 @contextmanager
@@ -43,7 +48,7 @@ def stopped_from_outside(deadline: timedelta, *, tried_again: bool = True) -> It
         stop_quietly()
         raise DeadlineExceeded(
             f"the run took longer than its deadline of {deadline}",
-            hint="raise spec.job.deadline, or look in the log which step takes so long",
+            hint=_MORE_TIME if tried_again else _MORE_TIME_FOR_ANOTHER,
         )
 
     before = {number: signal.getsignal(number) for number in (*_STOPS, signal.SIGALRM)}

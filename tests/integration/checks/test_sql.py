@@ -6,7 +6,9 @@ import psycopg
 import pytest
 
 from backup_operator.contract.restore import CheckOrder
+from backup_operator.worker.alarms import stopped_from_outside
 from backup_operator.worker.checks.sql import run_sql_checks
+from backup_operator.worker.errors import DeadlineExceeded
 from tests.support.postgres_server import PostgresServer
 
 BACKED_UP_AT = datetime(2023, 12, 1, 2, 0, tzinfo=UTC)
@@ -52,7 +54,26 @@ def _ask(connection, sql, timeout_seconds=300, **limits):
         ("select id from users", {"minimum": 0}, False, "more than one row"),
         ("select 1, 2", {"minimum": 0}, False, "2 columns"),
         ("select count(*) from orders", {"minimum": 0}, False, 'relation "orders" does not exist'),
-        ("selec 1", {"minimum": 0}, False, 'syntax error at or near "selec"'),
+        (
+            "selec 1",
+            {"minimum": 0},
+            False,
+            'syntax error at or near "selec"; checks only read: write one query, SELECT or WITH',
+        ),
+        (
+            "delete from users",
+            {"minimum": 0},
+            False,
+            'syntax error at or near "delete"; checks only read: write one query, SELECT or WITH',
+        ),
+        (
+            "with a as (delete from users returning 1) select count(*) from a",
+            {"minimum": 0},
+            False,
+            "DECLARE CURSOR must not contain data-modifying statements in WITH; checks only read: write one query, "
+            "SELECT or WITH",
+        ),
+        ("select 1 from from", {"minimum": 0}, False, 'syntax error at or near "from"'),
         ("select 1 / 0", {"minimum": 0}, False, "division by zero"),
     ],
 )
@@ -126,7 +147,7 @@ def test_a_query_that_takes_too_long_is_ended(connection, inside):
 
     assert _ask(connection, "select pg_sleep(60)::text", 1, equals="") == (
         False,
-        "canceling statement due to statement timeout",
+        "no answer within 1 s (canceling statement due to statement timeout)",
     )
     assert connection.execute("select current_setting('statement_timeout')").fetchone() == ("0",)
 
@@ -140,3 +161,15 @@ def test_a_lost_connection_is_no_check_that_fails(server, connection):
 
     with pytest.raises(psycopg.OperationalError):
         _ask(connection, "select 1", minimum=1)
+
+
+def test_a_check_that_hangs_when_the_restore_is_stopped_is_named(server):
+    checks = [CheckOrder(name="quick", sql="select 1"), CheckOrder(name="slow", sql="select pg_sleep(60)::text")]
+
+    connection = server.connect()
+    with pytest.raises(DeadlineExceeded) as failure, stopped_from_outside(timedelta(seconds=1), tried_again=False):
+        run_sql_checks(connection, checks, BACKED_UP_AT)
+    connection.close()
+
+    assert failure.value.detail == "the check 'slow' was being asked"
+    assert "make a new request with a longer spec.job.deadline" in failure.value.hint

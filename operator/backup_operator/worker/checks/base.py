@@ -63,7 +63,7 @@ class Checks:
             Reason.CHECK_FAILED,
             f"{len(failed)} of {len(taken)} checks {'do' if len(failed) > 1 else 'does'} not hold.",
             detail="; ".join(map(described, failed[:_NAMED])) + more,
-            hint="If the check is right, restore another backup; see them with: backup-worker list",
+            hint="If the check is right, restore another backup.",
         )
 
     def lines(self) -> tuple[str, ...]:

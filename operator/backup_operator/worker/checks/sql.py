@@ -15,9 +15,13 @@ from psycopg.pq import TransactionStatus
 
 from backup_operator.contract.restore import CheckFound, CheckOrder
 from backup_operator.worker.checks.judge import Value, found, judged
+from backup_operator.worker.errors import WorkerError
 
 STATEMENT_TIMEOUT_SECONDS = 300
 _NAME = "backup_operator_check"
+_QUERIES = ("select", "with", "values", "table", "(")
+_SYNTAX_ERROR, _WRITES, _CANCELLED = "42601", "0A000", "57014"
+_READ_ONLY = "checks only read: write one query, SELECT or WITH"
 
 
 def run_sql_checks(
@@ -30,7 +34,8 @@ def run_sql_checks(
     """What each finds; a query that the server refuses is a check that does not pass, told in the server's words.
 
     Works on an idle connection in autocommit mode, and inside of an open transaction, which stays as it is.
-    Raises: psycopg.OperationalError when the connection is lost.
+    Raises: psycopg.OperationalError when the connection is lost; a WorkerError that stops the restore names the check
+    that was being asked.
     """
     return tuple(_run(connection, check, backed_up_at, timeout_seconds) for check in checks)
 
@@ -44,7 +49,21 @@ def _run(
     except psycopg.Error as exc:
         if connection.broken or connection.closed:
             raise
-        return found(check, exc.diag.message_primary or str(exc), passed=False)
+        return found(check, _refusal(exc, check.sql, timeout_seconds), passed=False)
+    except WorkerError as error:
+        error.detail = "; ".join(filter(None, (error.detail, f"the check {check.name!r} was being asked")))
+        raise
+
+
+def _refusal(error: psycopg.Error, query: str, timeout_seconds: int) -> str:
+    """Why the server did not answer, in its words, and what they mean for a check."""
+    said = error.diag.message_primary or str(error)
+    if error.sqlstate == _CANCELLED:
+        return f"no answer within {timeout_seconds} s ({said})"
+    is_query = query.lstrip().lower().startswith(_QUERIES)
+    if error.sqlstate == _WRITES or (error.sqlstate == _SYNTAX_ERROR and not is_query):
+        return f"{said}; {_READ_ONLY}"
+    return said
 
 
 def _ask(connection: psycopg.Connection, check: CheckOrder, backed_up_at: datetime | None) -> CheckFound:
