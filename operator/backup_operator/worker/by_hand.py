@@ -43,6 +43,7 @@ from backup_operator.worker.restore_by_hand import (
 from backup_operator.worker.store.catalog import read_catalog
 from backup_operator.worker.store.directory import Store
 from backup_operator.worker.store.layout import open_store
+from backup_operator.worker.words import numbered
 from backup_operator.worker.workplace import Workplace
 
 _LOG = logging.getLogger(__name__)
@@ -174,7 +175,8 @@ def _found(backup: OpenBackup) -> dict[str, object]:
 
 def _good(backup: OpenBackup) -> str:
     found = _found(backup)
-    counted = next((f"{found[word]} {word}" for word in ("rows", "keys") if found[word] is not None), "not counted")
+    counts = ((found[f"{word}s"], word) for word in ("row", "key"))
+    counted = next((numbered(count, word) for count, word in counts if isinstance(count, int)), "not counted")
     unrecorded = "" if found["recorded"] else ", unrecorded: nothing says what it should hold"
     return f"{backup.name}: good, {counted}, {found['stored_bytes']} bytes{unrecorded}"
 
@@ -240,6 +242,10 @@ def _copy(artifact: StoredArtifact, output: BinaryIO) -> None:
             for block in blocks:
                 output.write(block)
         output.flush()
+    except BrokenPipeError as exc:
+        # what is left in the buffer would be written, and refused, once more at the end of the process
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+        raise TargetError(Reason.INTERRUPTED, "whoever reads the plaintext stopped before its end") from exc
     except OSError as exc:
         message = f"the plaintext could not be written: {exc.strerror}"
         raise TargetError(Reason.STORAGE_FULL, message, hint="See `df -h`, and name another --output.") from exc

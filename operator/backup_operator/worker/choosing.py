@@ -4,6 +4,7 @@ A time or `latest` choose among verified runs of the series alone, and never fal
 a passphrase that we were not given, that is an error. Safety backups and files of the old scripts go by name only.
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from backup_operator.worker.errors import TargetError
 from backup_operator.worker.keys import Keys
 from backup_operator.worker.store.catalog import CatalogReading, ListedRun, Refused, read_catalog, read_entry
 from backup_operator.worker.store.directory import Store
+from backup_operator.worker.store.faults import kubectl_beside
 from backup_operator.worker.words import time_in_words
 
 _NAMED_IN_MESSAGES = 3
@@ -150,10 +152,18 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED_IN_MESSAGES]) + more
 
 
+def _how_to_list(store: Store) -> str:
+    """In a pod the store's path is nothing that a person could type; of a policy the status lists the newest."""
+    if store.described == str(store.directory):
+        return f"List them: backup-worker list --store {shlex.quote(store.described)} --passphrase-file FILE"
+    get = f"{kubectl_beside(store.described)} get bp POLICY -o jsonpath="
+    return f"The newest are listed by: {get}'{{range .status.backups[*]}}{{.name}} {{.time}}{{\"\\n\"}}{{end}}'"
+
+
 def _not_found(message: str, store: Store, there: str) -> TargetError:
     return TargetError(
         Reason.BACKUP_NOT_FOUND,
         f"{message}; nothing was changed",
         detail=there,
-        hint=f"List them: backup-worker list --store {store.directory} --passphrase-file FILE",
+        hint=_how_to_list(store),
     )

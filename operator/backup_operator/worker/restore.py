@@ -8,6 +8,7 @@ Everything before the marker only reads, and a dry run ends there. No byte of an
 """
 
 import logging
+import shlex
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ from backup_operator.worker.store.directory import Store
 from backup_operator.worker.store.layout import open_store, require_writable
 from backup_operator.worker.store.marker import mark_begun, refuse_begun
 from backup_operator.worker.targets.base import Applied, RestoredArtifact, Target, TargetPlan
+from backup_operator.worker.words import as_yaml
 from backup_operator.worker.workplace import Workplace
 
 _LOG = logging.getLogger(__name__)
@@ -65,7 +67,7 @@ def restore(order: RestoreOrder, workplace: Workplace, account: RestoreAccount |
         steps.end()
         if account.is_complete:  # it was stopped while it cleaned up
             return account.succeeded(workplace)
-        return account.failed(_with_state(error, account), workplace)
+        return account.failed(_with_state(_of_no_run_yet(error, order), account), workplace)
     steps.end()
     return account.succeeded(workplace)
 
@@ -226,8 +228,25 @@ def _require_leave(job: _Restore, plan: TargetPlan) -> None:
         raise TargetError(
             Reason.CONFIRM_MISSING,
             f"{job.account.confirm_obstacle}; nothing was changed",
-            hint=f"If {plan.overwritten!r} may lose its content, say so: confirm: {plan.overwritten}",
+            hint=_confirm_hint(order, plan.overwritten),
         )
+
+
+def _confirm_hint(order: RestoreOrder, overwritten: str) -> str:
+    if not order.request.namespace:
+        return f"If it may lose its content, type also: --confirm {shlex.quote(overwritten)}"
+    return f"If it may lose its content, make another request, with confirm: {as_yaml(overwritten)}"
+
+
+def _of_no_run_yet(error: WorkerError, order: RestoreOrder) -> WorkerError:
+    """A store that is not there, told to somebody who asked before the first run of a policy has made it."""
+    if error.reason is Reason.STORE_MISSING and (namespace := order.request.namespace):
+        error.hint = (
+            f"Wait for the policy's first backup (LAST GOOD in `kubectl -n {namespace} get bp`), or make it now with "
+            f"`kubectl -n {namespace} create job --from=cronjob/POLICY first-backup`; then make this request again. "
+            "Of a store without a policy, compare from.store.path with what is there."
+        )
+    return error
 
 
 def _with_state(error: WorkerError, account: RestoreAccount) -> WorkerError:

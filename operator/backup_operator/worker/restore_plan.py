@@ -17,7 +17,7 @@ from backup_operator.worker.store.audit import newest_events
 from backup_operator.worker.store.directory import Store
 from backup_operator.worker.store.entry import Entry
 from backup_operator.worker.targets.base import TargetPlan
-from backup_operator.worker.words import size_in_words, span_in_words, time_in_words
+from backup_operator.worker.words import numbered, size_in_words, span_in_words, time_in_words
 
 SAFETY_BACKUP_KEPT = timedelta(days=7)
 _LOAD_PER_DUMP = 2
@@ -117,10 +117,10 @@ def _contents(backup: OpenBackup) -> str:
 def _counts(entry: Entry) -> str:
     if entry.rows is not None:
         tables = sum(len(artifact.rows_per_table or ()) for artifact in entry.artifacts)
-        return f"{_numbered(entry.rows, 'row')} in {_numbered(tables, 'table')}"
+        return f"{numbered(entry.rows, 'row')} in {numbered(tables, 'table')}"
     if entry.keys is not None:
         databases = sum(len(artifact.keys_per_database or ()) for artifact in entry.artifacts)
-        return f"{_numbered(entry.keys, 'key')} in {_numbered(databases, 'database')}"
+        return f"{numbered(entry.keys, 'key')} in {numbered(databases, 'database')}"
     return "what was not counted"
 
 
@@ -128,10 +128,10 @@ def _found(artifact: StoredArtifact) -> str:
     contents = artifact.contents
     if contents is not None and contents.rows is not None:
         tables = len(contents.rows_per_table or ())
-        return f"Found in it: {_numbered(contents.rows, 'row')} in {_numbered(tables, 'table')}."
+        return f"Found in it: {numbered(contents.rows, 'row')} in {numbered(tables, 'table')}."
     if contents is not None and contents.keys is not None:
         databases = len(contents.keys_per_database or ())
-        return f"Found in it: {_numbered(contents.keys, 'key')} in {_numbered(databases, 'database')}."
+        return f"Found in it: {numbered(contents.keys, 'key')} in {numbered(databases, 'database')}."
     return "What it holds is known only when it is loaded, before anything is written."
 
 
@@ -198,10 +198,6 @@ def _told(event: Mapping[str, object], kind: str) -> tuple[float, int] | None:
     if isinstance(seconds, int | float) and isinstance(loaded_bytes, int) and loaded_bytes > 0:
         return float(seconds), loaded_bytes
     return None
-
-
-def _numbered(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _seconds(seconds: float) -> str:

@@ -1,8 +1,25 @@
 """Room `worker`: sizes and times as a tired person reads them; used by `worker.restore_plan` and `worker.by_hand`."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+_PLAIN_YAML = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_OTHER_YAML = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null"})
+
+
+def numbered(count: int, word: str) -> str:
+    """`1 key`, `1,200 keys`."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def as_yaml(text: str) -> str:
+    """The text as YAML takes it for a string: quoted where it would be read as something else."""
+    if _PLAIN_YAML.fullmatch(text) and text.lower() not in _OTHER_YAML:
+        return text
+    return "'" + text.replace("'", "''") + "'"
 
 
 def size_in_words(size_bytes: int) -> str:

@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,7 +56,7 @@ def test_verify_reads_every_backup(shelf, capsys):
 
     assert code == Exit.OK
     assert [line.split(", ")[:2] for line in capsys.readouterr().out.splitlines()] == [
-        [f"{run}: good", "1000 rows"] for run in runs[::-1]
+        [f"{run}: good", "1,000 rows"] for run in runs[::-1]
     ]
 
 
@@ -173,3 +175,17 @@ def test_the_readme_commands_do_what_it_says(shelf, postgres, tmp_path, monkeypa
     ((made,),) = postgres.rows("select datname from pg_database where datname like '%_restored_%'")
     assert postgres.rows("select count(*) from users", made) == [(1000,)]
     assert (tmp_path / "opened.sql").read_text().count("CREATE TABLE public.users") == 1
+
+
+def test_a_reader_who_stops_early_is_not_taken_for_a_full_disk(shelf):
+    place, _ = shelf
+    words = [sys.executable, "-m", "backup_operator.worker.cli", "open", "latest", "--store", str(place.store)]
+    line = f"{shlex.join([*words, '--passphrase-file', str(place.directory / 'key')])} | :; exit ${{PIPESTATUS[0]}}"
+
+    done = subprocess.run(["bash", "-c", line], capture_output=True, check=False, text=True)
+
+    assert done.returncode == Exit.FINAL
+    assert "whoever reads the plaintext stopped before its end" in done.stderr
+    assert "StorageFull" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from backup_operator.worker.words import size_in_words, span_in_words, time_in_words
+from backup_operator.worker.words import as_yaml, numbered, size_in_words, span_in_words, time_in_words
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,27 @@ def test_a_time_is_told_in_utc():
     at = datetime(2023, 12, 1, 4, 0, 0, tzinfo=timezone(timedelta(hours=2)))
 
     assert time_in_words(at) == time_in_words(at.astimezone(UTC)) == "2023-12-01 02:00:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("text", "yaml"),
+    [
+        ("app", "app"),
+        ("redis.prod.svc/0", "redis.prod.svc/0"),
+        ("my app", "'my app'"),
+        ("2023", "'2023'"),
+        ("it's", "'it''s'"),
+        ("yes", "'yes'"),
+        ("Null", "'Null'"),
+        ("a: b", "'a: b'"),
+        ("", "''"),
+        ("*", "'*'"),
+    ],
+)
+def test_what_a_person_copies_into_yaml_is_quoted_where_it_must_be(text, yaml):
+    assert as_yaml(text) == yaml
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "0 keys"), (1, "1 key"), (1200, "1,200 keys")])
+def test_one_is_not_many(count, words):
+    assert numbered(count, "key") == words

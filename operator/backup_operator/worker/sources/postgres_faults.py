@@ -16,6 +16,8 @@ from backup_operator.worker.errors import DumpIncomplete, SourceError, WorkerErr
 from backup_operator.worker.process import Finished
 
 _DETAIL_LIMIT = 500
+_PASSWORD_FILE = re.compile(r"\s*password retrieved from file \"[^\"]*\"")
+"""libpq names the file that we have made for it, which is gone when a person reads that."""
 
 
 @dataclass(frozen=True)
@@ -308,5 +310,5 @@ def _fault(row: _Row, text: str, place: Place) -> SourceError:
 
 def _shortened(text: str) -> str:
     """The last lines of the text, at most 500 characters, on one line."""
-    line = re.sub(r"\s*\n\s*", " | ", text.strip())
+    line = re.sub(r"\s*\n\s*", " | ", _PASSWORD_FILE.sub("", text).strip())
     return line if len(line) <= _DETAIL_LIMIT else "…" + line[-_DETAIL_LIMIT:]

@@ -6,6 +6,7 @@ import psycopg
 
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import TargetError
+from backup_operator.worker.words import numbered
 
 _TABLES_A_QUERY = 100
 _NAMED = 5
@@ -27,7 +28,7 @@ def count_rows(connection: psycopg.Connection, tables: Iterable[str]) -> dict[st
 def refuse_differences(found: Mapping[str, int], expected: Mapping[str, int]) -> None:
     """Refuse a table that does not hold as many rows as the backup. Raises: TargetError CheckFailed naming them."""
     differing = [
-        f"{table}: {found.get(table, 0)} rows in place of {rows}"
+        f"{table}: {numbered(found.get(table, 0), 'row')} in place of {rows:,}"
         for table, rows in expected.items()
         if found.get(table) != rows
     ]

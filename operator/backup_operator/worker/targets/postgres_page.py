@@ -16,6 +16,7 @@ from backup_operator.worker.targets.postgres_inventory import unquoted
 from backup_operator.worker.targets.postgres_names import drop_command
 from backup_operator.worker.targets.postgres_site import Site
 from backup_operator.worker.targets.postgres_survey import Draft, listed
+from backup_operator.worker.words import numbered
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 _LEFT_OVER: LiteralString = r"""
@@ -42,9 +43,10 @@ def tell_backup(draft: Draft, site: Site, main: RestoredArtifact) -> None:
     form = "an archive" if main.kind is ArtifactKind.POSTGRES_CUSTOM else "SQL"
     said = [f"{readable_bytes(main.plain_bytes)} of {form}"]
     if main.rows_per_table is not None:
-        said += [f"{len(main.rows_per_table)} tables with {sum(main.rows_per_table.values())} rows"]
+        rows = numbered(sum(main.rows_per_table.values()), "row")
+        said += [f"{numbered(len(main.rows_per_table), 'table')} with {rows}"]
     if main.server.get("largeObjects"):
-        said += [f"{main.server['largeObjects']} large objects"]
+        said += [numbered(int(str(main.server["largeObjects"])), "large object")]
     if main.server.get("encoding"):
         said += [f"encoding {main.server['encoding']}"]
     draft.say(f"Backup: {_origin(site, str(main.server.get('version') or ''))}, {', '.join(said)}.")

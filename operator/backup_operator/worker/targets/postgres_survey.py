@@ -1,5 +1,6 @@
 """Room `worker.targets`: looks at a target server and its databases, writing nothing; called by `targets.postgres`."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import LiteralString
@@ -7,11 +8,13 @@ from typing import LiteralString
 import psycopg
 
 from backup_operator.vocabulary.reasons import Reason
+from backup_operator.worker.log import fields
 from backup_operator.worker.sources.postgres_lock import lock_holders
 from backup_operator.worker.targets.postgres_contents import BackupContents
 from backup_operator.worker.targets.postgres_roles_plan import RolesPlan
 from backup_operator.worker.targets.postgres_site import APPLICATION, Site
 
+_LOG = logging.getLogger(__name__)
 _NAMED = 10
 _SESSIONS: LiteralString = """
 select a.pid, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), coalesce(a.client_addr::text, 'local'),
@@ -123,7 +126,9 @@ def check_ours(draft: Draft, connection: psycopg.Connection, sessions: Iterable[
 
 
 def listed(items: Iterable[object], limit: int = _NAMED) -> str:
-    """The items, the first few by name and the others counted."""
+    """The items, the first few by name and the others counted; then the log has all of them."""
     texts = [str(each) for each in items]
-    more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
-    return ", ".join(texts[:limit]) + more
+    if len(texts) <= limit:
+        return ", ".join(texts)
+    _LOG.info("a list of the plan, in full", extra=fields(count=len(texts), items=texts))
+    return f"{', '.join(texts[:limit])} and {len(texts) - limit} more (the log lists all {len(texts)})"

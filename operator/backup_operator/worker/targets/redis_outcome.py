@@ -8,8 +8,9 @@ from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import TargetError
 from backup_operator.worker.targets.redis_backup import Loaded
 from backup_operator.worker.targets.redis_commands import library_name
-from backup_operator.worker.targets.redis_survey import described, numbered
+from backup_operator.worker.targets.redis_survey import described
 from backup_operator.worker.targets.redis_write import Writing
+from backup_operator.worker.words import numbered
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,9 @@ class Outcome:
         if self.evicted:
             yield f"The server is full and evicted {numbered(self.evicted, 'key')} meanwhile; none of the backup's."
         if writing.merges and writing.order.existing is ExistingKeys.KEEP:
-            yield f"{merged.written:,} keys were written, {merged.kept:,} were there and kept."
+            yield f"{_written(merged.written)}, {merged.kept:,} were there and kept."
         elif writing.merges:
-            yield f"{merged.written:,} keys were written, {merged.replaced:,} of them over others."
+            yield f"{_written(merged.written)}, {merged.replaced:,} of them over others."
         else:
             yield from self._others(writing)
         yield from _functions(writing)
@@ -67,6 +68,10 @@ class Outcome:
         more = sum(self.found.values()) - sum(self.loaded.expected.values())
         if more > 0 and not writing.order.key_pattern:
             yield f"{numbered(more, 'key')} more than were restored are there: others write to it."
+
+
+def _written(keys: int) -> str:
+    return f"{numbered(keys, 'key')} {'was' if keys == 1 else 'were'} written"
 
 
 def _functions(writing: Writing) -> Iterator[str]:

@@ -12,7 +12,8 @@ from backup_operator.vocabulary.choices import ExistingKeys, RedisStrategy
 from backup_operator.worker.sources.redis_preflight import server_facts
 from backup_operator.worker.sources.redis_url import RedisUrl
 from backup_operator.worker.targets.redis_backup import Backup, Loaded
-from backup_operator.worker.targets.redis_survey import THROWAWAY_OVERHEAD_BYTES, Surveyed, described, numbered, size
+from backup_operator.worker.targets.redis_survey import THROWAWAY_OVERHEAD_BYTES, Surveyed, described, size
+from backup_operator.worker.words import numbered
 
 _LOADED_BYTES_PER_SECOND: Final = 40 << 20
 _WRITTEN_BYTES_PER_SECOND: Final = 100 << 20

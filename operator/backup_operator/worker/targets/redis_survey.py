@@ -16,6 +16,7 @@ from backup_operator.worker.sources.redis_url import RedisUrl
 from backup_operator.worker.targets.redis_backup import Backup, Loaded
 from backup_operator.worker.targets.redis_probe import Probed
 from backup_operator.worker.targets.redis_throwaway import UNTOUCHED
+from backup_operator.worker.words import numbered
 
 _MIB: Final = 1 << 20
 THROWAWAY_OVERHEAD_BYTES: Final = 96 * _MIB
@@ -104,13 +105,17 @@ def cli(url: RedisUrl) -> str:
     tls = " --tls" if url.uses_tls else ""
     user = f" --user {url.username}" if url.username else ""
     number = "" if url.database is None else f" -n {url.database}"
-    return f"redis-cli -h {url.host} -p {url.port}{tls}{user}{number}"
+    password = " --askpass" if url.password else ""
+    return f"redis-cli -h {url.host} -p {url.port}{tls}{user}{password}{number}"
 
 
 def overwritten(url: RedisUrl, strategy: RedisStrategy) -> str:
-    """What `confirm` must say: `<host>/<N>`, `<host>/all` where the URL has no number; empty: nothing can be lost."""
-    if strategy is RedisStrategy.FAIL_IF_NOT_EMPTY:
-        return ""
+    """What `confirm` must say; empty: nothing can be lost."""
+    return "" if strategy is RedisStrategy.FAIL_IF_NOT_EMPTY else called(url)
+
+
+def called(url: RedisUrl) -> str:
+    """`<host>/<N>`, `<host>/all` where the URL has no number."""
     return f"{url.host}/{'all' if url.database is None else url.database}"
 
 
@@ -270,11 +275,6 @@ def _of_target_memory(
         f"the data takes about {size(data_bytes)}, and {surveyed.url.place} has room for {size(room)}: {then}",
         f"{cli(surveyed.url)} CONFIG SET maxmemory BYTES",
     )
-
-
-def numbered(count: int, word: str) -> str:
-    """`1 key`, `1,200 keys`."""
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def size(size_bytes: int) -> str:

@@ -19,7 +19,8 @@ from backup_operator.worker.sources.redis_wire import ErrorReply, NotRedis
 from backup_operator.worker.targets.redis_commands import CommandFile, library_name
 from backup_operator.worker.targets.redis_merge import Merge, Merged
 from backup_operator.worker.targets.redis_pipeline import Pipeline, encoded
-from backup_operator.worker.targets.redis_survey import Obstacle, cli, described, numbered
+from backup_operator.worker.targets.redis_survey import Obstacle, cli, described
+from backup_operator.worker.words import numbered
 
 _WITH_SAFETY = (
     "Restore the safety backup with strategy Replace: it brings back what the target held before. "
