@@ -145,6 +145,8 @@ class RestoreReport(Letter):
     run: str = ""
     artifact: str = ""
     """The main file that is restored."""
+    into: str = ""
+    """The database that it goes into, or `<host>/<N>` of a Redis; empty while that is not known."""
     recorded: bool = True
     """False for a file of the old scripts, of which no entry says what it should hold."""
     plan: tuple[str, ...] = ()

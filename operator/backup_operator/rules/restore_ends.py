@@ -11,6 +11,7 @@ from backup_operator.api.restorestatus import CheckResult, RestoreRequestStatus,
 from backup_operator.contract.report import Fault
 from backup_operator.contract.restore import RestoreReport
 from backup_operator.rules.conditions import sentence
+from backup_operator.rules.restore_words import NAMED_BY_TIME
 from backup_operator.vocabulary.conditions import ConditionStatus, RestoreConditionType
 from backup_operator.vocabulary.reasons import Reason
 
@@ -33,6 +34,7 @@ def planned(
     return known.model_copy(
         update={
             **_told(report),
+            **_target(known, report),
             "plan": report.plan,
             "pin": report.pin,
             "conditions": _with(known, condition, now),
@@ -43,11 +45,14 @@ def planned(
     )
 
 
-def ended_well(known: RestoreRequestStatus, report: RestoreReport | None, now: datetime) -> RestoreRequestStatus:
+def ended_well(
+    known: RestoreRequestStatus, report: RestoreReport | None, now: datetime, hint: str = ""
+) -> RestoreRequestStatus:
     """Complete, for good; without a report where it was lost, which changes nothing about the end."""
+    known = known.model_copy(update=_target(known, report))
     message = _restored_words(known, report)
     condition = (RestoreConditionType.COMPLETE, Reason.RESTORED, message)
-    ended = {"state": RestoreState.COMPLETE, "message": message, "hint": None}
+    ended = {"state": RestoreState.COMPLETE, "message": message, "hint": hint or None}
     return _over(known, report, condition, now).model_copy(update=ended)
 
 
@@ -107,6 +112,7 @@ def _over(
     if report is None:
         return known.model_copy(update=update)
     update |= _told(report) | _counted(known, report)
+    update |= _target(known, report)
     return known.model_copy(update={**update, "plan": known.plan or report.plan, "undo": report.undo})
 
 
@@ -122,6 +128,14 @@ def _told(report: RestoreReport) -> dict[str, Any]:
     }
     known = {name: value for name, value in said.items() if value}
     return known if report.recorded else {**known, "recorded": False}
+
+
+def _target(known: RestoreRequestStatus, report: RestoreReport | None) -> dict[str, str]:
+    """The column, with the database that the worker found it to be; one named by its time has another in the end."""
+    words = known.target or ""
+    if report is None or not report.into or words.endswith(f" {report.into}"):
+        return {}
+    return {} if report.dry_run and words == NAMED_BY_TIME else {"target": f"{words} {report.into}".strip()}
 
 
 def _counted(known: RestoreRequestStatus, report: RestoreReport) -> dict[str, int]:

@@ -10,6 +10,8 @@ from backup_operator.api.restorerequest import BackupChoice, From, RestoreReques
 from backup_operator.api.restoretarget import Target
 from backup_operator.vocabulary.choices import PostgresStrategy, RedisStrategy
 
+NAMED_BY_TIME = f"PostgreSQL {PostgresStrategy.NEW_DATABASE.value}"
+"""Of a request that leaves the new database's name to the worker, which makes it of the time."""
 ANOTHER = "a request runs once: create another one"
 
 
@@ -102,9 +104,15 @@ def where_to_look(uid: str, store: str) -> str:
     )
 
 
+_UNDO_LINES = """{range .status.undo[*]}{@}{"\\n"}{end}"""
+
+
+def take_back_hint(namespace: str, name: str) -> str:
+    """What to type to read the commands that take a restore back; a person types those, once they are sure."""
+    return f"to take it back, type what this lists: kubectl -n {namespace} get rr {name} -o jsonpath='{_UNDO_LINES}'"
+
+
 def undo_hint(namespace: str, name: str) -> str:
     """What to type to bring back what a safety backup holds."""
-    lines = """{range .status.undo[*]}{@}{"\\n"}{end}"""
-    return (
-        f"to bring back what was there: kubectl -n {namespace} get rr {name} -o jsonpath='{lines}' | kubectl apply -f -"
-    )
+    get = f"kubectl -n {namespace} get rr {name} -o jsonpath='{_UNDO_LINES}'"
+    return f"to bring back what was there: {get} | kubectl apply -f -"

@@ -19,7 +19,7 @@ from backup_operator.contract.report import Fault
 from backup_operator.contract.restore import RestoreReport
 from backup_operator.rules.admission import Verdict
 from backup_operator.rules.restore_ends import ended_badly, ended_well, fault_words, planned
-from backup_operator.rules.restore_words import ANOTHER, Began, columns, state_of_target, where_to_look
+from backup_operator.rules.restore_words import ANOTHER, Began, columns, state_of_target, take_back_hint, where_to_look
 from backup_operator.rules.runs import Attempt, JobSeen, JobState, verdict_of
 from backup_operator.vocabulary.conditions import ConditionStatus, RestoreConditionType
 from backup_operator.vocabulary.reasons import Reason
@@ -194,7 +194,7 @@ def _followed(known: RestoreRequestStatus, sight: Sight, now: datetime) -> Decis
         known = _begun(known, job.name, job.created_at)
     report = _report_in(job.attempts, dry_run=False)
     if report is not None:
-        return Decision(_ended(known, report, now))
+        return Decision(_ended(known, sight, report, now))
     if job.state is JobState.ACTIVE:
         return Decision(_overdue(known, sight) if sight.overdue_pod else _running(known, job, now))
     if job.state is JobState.COMPLETE:
@@ -202,8 +202,12 @@ def _followed(known: RestoreRequestStatus, sight: Sight, now: datetime) -> Decis
     return Decision(_died(known, sight, job, now))
 
 
-def _ended(known: RestoreRequestStatus, report: RestoreReport, now: datetime) -> RestoreRequestStatus:
-    return ended_well(known, report, now) if report.fault is None else ended_badly(known, report.fault, report, now)
+def _ended(known: RestoreRequestStatus, sight: Sight, report: RestoreReport, now: datetime) -> RestoreRequestStatus:
+    if report.fault is not None:
+        return ended_badly(known, report.fault, report, now)
+    # with a safety backup, what is undone is its manifest, which is told of where that is made
+    told = report.undo and not report.safety_backup
+    return ended_well(known, report, now, take_back_hint(sight.namespace, sight.name) if told else "")
 
 
 def _without_job(known: RestoreRequestStatus, sight: Sight, now: datetime) -> Decision:
@@ -212,7 +216,7 @@ def _without_job(known: RestoreRequestStatus, sight: Sight, now: datetime) -> De
         return Decision(known, Action.RESTORE)
     report = _report_in(sight.left.attempts, dry_run=False)
     if report is not None:
-        return Decision(_ended(known, report, now))
+        return Decision(_ended(known, sight, report, now))
     if sight.left.going:
         words = f"Job {known.job_name} was deleted; its pod has not ended and may still write."
         return Decision(_said(known, RestoreState.RUNNING, words) if not sight.overdue_pod else _overdue(known, sight))
@@ -292,10 +296,15 @@ def _has_run(attempt: Attempt) -> bool:
 
 
 def _columns(before: RestoreRequestStatus, sight: Sight) -> dict[str, str]:
-    """The columns; a backup that was found by its time keeps its name."""
+    """The columns; a backup that was found by its time keeps its name, and a target its database."""
     if sight.request is None:
         return {}
-    return {name: words for name, words in columns(sight.request).items() if name != "backup" or not before.backup}
+    found = columns(sight.request)
+    if before.backup:
+        found["backup"] = before.backup
+    if before.target and before.target.startswith(f"{found['target']} "):
+        found["target"] = before.target
+    return found
 
 
 def _report_in(attempts: tuple[Attempt, ...], *, dry_run: bool) -> RestoreReport | None:

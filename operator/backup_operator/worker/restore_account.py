@@ -88,6 +88,7 @@ class RestoreAccount:
             run=self.run,
             artifact=self.artifact,
             recorded=self.recorded,
+            into=self.plan.into if self.plan else "",
             plan=tuple(self._page()),
             obstacles=tuple(self._obstacles()),
             pin=self.pin,

@@ -44,6 +44,8 @@ class TargetPlan:
     """Why it cannot be done as things are; a restore with an obstacle is not begun."""
     overwritten: str = ""
     """What `confirm` must say; empty when nothing can be lost."""
+    into: str = ""
+    """The database, or `<host>/<N>` of a Redis, as a person calls it."""
 
 
 @dataclass(frozen=True)

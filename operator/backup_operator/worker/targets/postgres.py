@@ -56,6 +56,7 @@ from backup_operator.worker.targets.postgres_survey import (
     check_server,
 )
 from backup_operator.worker.targets.postgres_swap import restore_swapped, survey_swap
+from backup_operator.worker.words import as_yaml
 
 CLIENTS_ROOT = Path("/usr/lib/postgresql")
 
@@ -109,6 +110,7 @@ class PostgresTarget:
             pinned=draft.pinned,
             obstacles=tuple(why for _, why in draft.obstacles),
             overwritten=draft.overwritten,
+            into=self._surveyed.site.database,
         )
 
     def apply(self, artifacts: Sequence[RestoredArtifact], step: Callable[[str], None]) -> Applied:
@@ -226,7 +228,7 @@ class PostgresTarget:
             raise TargetError(
                 Reason.CONFIRM_MISSING,
                 f"{draft.overwritten!r} would be overwritten, and confirm says {self._confirm!r}. {UNTOUCHED}",
-                hint=f"Set spec.confirm to {draft.overwritten}.",
+                hint=f"Write confirm: {as_yaml(draft.overwritten)}",
             )
         if draft.obstacles:
             reason, why = draft.obstacles[0]

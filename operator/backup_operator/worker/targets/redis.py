@@ -39,6 +39,7 @@ from backup_operator.worker.targets.redis_probe import RESTORE_COMMANDS, probe
 from backup_operator.worker.targets.redis_survey import (
     Obstacle,
     Surveyed,
+    called,
     is_older_than_7,
     obstacles_of,
     of_forbidden,
@@ -49,6 +50,7 @@ from backup_operator.worker.targets.redis_survey import (
 )
 from backup_operator.worker.targets.redis_throwaway import UNTOUCHED
 from backup_operator.worker.targets.redis_write import Writing, info_of, keys_of, of_another_restore, require_alone
+from backup_operator.worker.words import as_yaml
 
 
 @dataclass
@@ -93,6 +95,7 @@ class RedisTarget:
             pinned=self._pinned(surveyed),
             obstacles=tuple(f"{obstacle.words}. {obstacle.hint}".rstrip() for obstacle in found),
             overwritten=overwritten(self._url, self.order.strategy),
+            into=called(self._url),
         )
 
     def apply(self, artifacts: Sequence[RestoredArtifact], step: Callable[[str], None]) -> Applied:
@@ -200,7 +203,7 @@ class RedisTarget:
                 Reason.CONFIRM_MISSING,
                 f"confirm must say {wanted!r}, whose content can be lost, and {found}",
                 detail=UNTOUCHED,
-                hint=f"Write confirm: {wanted}",
+                hint=f"Write confirm: {as_yaml(wanted)}",
             )
 
     def _obstacles(self, surveyed: Surveyed, backup: Backup, prepared: Prepared) -> list[Obstacle]:
