@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tests.support import reading
 from tests.support.polling import wait_until
 from tests.support.shell import LocalShell, ProgramFailed
 
@@ -33,15 +34,21 @@ class Namespace:
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """The object. Raises: ProgramFailed when there is none."""
+        if kind in reading.COLLECTIONS and (found := reading.find(self.name, kind, name)):
+            return found
         return dict(json.loads(self.kubectl("get", kind, name, "--output=json")))
 
     def find(self, kind: str, name: str) -> dict[str, Any]:
         """The object, or an empty dict when there is none."""
+        if kind in reading.COLLECTIONS:
+            return reading.find(self.name, kind, name)
         answer = self.kubectl("get", kind, name, "--output=json", "--ignore-not-found")
         return dict(json.loads(answer)) if answer.strip() else {}
 
     def list(self, kind: str, selector: str = "") -> list[dict[str, Any]]:
         """All objects of the kind, or those that the label selector takes."""
+        if kind in reading.COLLECTIONS:
+            return reading.list_all(self.name, kind, selector)
         answer = json.loads(self.kubectl("get", kind, f"--selector={selector}", "--output=json"))
         return list(answer["items"])
 
