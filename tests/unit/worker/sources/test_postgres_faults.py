@@ -153,3 +153,15 @@ def test_a_killed_program_is_named_with_its_signal():
     fault = dump_fault(Finished("pg_dump", -9, ""), PLACE)
 
     assert (fault.reason, fault.message) == (Reason.DUMP_INCOMPLETE, "pg_dump ended with signal 9.")
+
+
+def test_the_password_file_that_libpq_names_is_not_told():
+    said = (
+        'connection failed: FATAL:  password authentication failed for user "ann"\n'
+        'password retrieved from file "/tmp/scratch-1/target/pgpass"'
+    )
+
+    fault = connection_fault(psycopg.OperationalError(said), PLACE)
+
+    assert fault.reason is Reason.AUTHENTICATION_FAILED
+    assert fault.detail == 'connection failed: FATAL:  password authentication failed for user "ann"'
