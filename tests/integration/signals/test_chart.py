@@ -1,11 +1,13 @@
 """The chart's monitoring: off where its kinds may be missing, a runbook for every alert, the release's own names."""
 
+import json
 import re
 from typing import Any
 
 import pytest
 import yaml
 
+from backup_operator.controller.series import HELP, PREFIX
 from tests.integration.controller.charting import rendered_chart
 from tests.support.shell import LocalShell, ProgramFailed
 
@@ -108,3 +110,32 @@ def test_monitors_and_service_lead_to_the_port_that_the_operator_serves():
 def test_a_value_that_is_wrong_is_refused(value: str):
     with pytest.raises(ProgramFailed, match=value.partition(".")[0]):
         rendered_chart("--set", value)
+
+
+def test_the_dashboard_hangs_together():
+    board = json.loads(one_of(rendered_chart(), "ConfigMap", "-dashboard")["data"]["backup-operator.json"])
+    panels = board["panels"]
+
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    cells = [cell for panel in panels for cell in _cells(panel["gridPos"])]
+    assert len(set(cells)) == len(cells), "panels overlap"
+    asking = [panel for panel in panels if panel["type"] != "row"]
+    assert {target["datasource"]["uid"] for panel in asking for target in panel["targets"]} == {"${datasource}"}
+    assert [panel["title"] for panel in asking if not panel["description"].endswith(".")] == []
+    series = set(re.findall(r"backup_operator_\w+", json.dumps(asking)))
+    assert {name.removeprefix(PREFIX) for name in series} <= HELP.keys() | OWN
+
+
+def _cells(place: dict[str, int]) -> list[tuple[int, int]]:
+    columns = range(place["x"], place["x"] + place["w"])
+    return [(x, y) for x in columns for y in range(place["y"], place["y"] + place["h"])]
+
+
+OWN = {
+    "leader",
+    "queue_length",
+    "reconcile_seconds_bucket",
+    "reconcile_seconds_count",
+    "api_requests_total",
+    "notifications_total",
+}
