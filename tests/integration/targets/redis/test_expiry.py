@@ -22,7 +22,7 @@ def test_keys_that_expired_since_the_backup_are_counted_apart(tmp_path):
 def test_keys_that_expire_during_the_restore_are_counted_apart(tmp_path):
     def wait(step: str) -> None:
         if step == "write":
-            wait_until(lambda: not source.client().exists("goes"), "the expiry of a key", 60)
+            wait_until(lambda: not client.exists("goes"), "the expiry of a key", 60)
 
     with RedisServer() as source, RedisServer() as server, source.client() as client:
         client.set("stays", "1")
