@@ -1,0 +1,92 @@
+"""What others are told without asking kubectl: a dead man's switch, and Prometheus."""
+
+import urllib.request
+from datetime import datetime
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.e2e.telling import assert_all_is_well
+from tests.support import objects
+from tests.support.kubectl import Namespace
+from tests.support.operator import operator_pods
+from tests.support.policies import Policy
+from tests.support.polling import wait_until
+from tests.support.servers import Servers
+
+PORT = 8080
+METRICS_PORT = 8081
+
+
+def test_a_heartbeat_follows_each_good_run_and_nothing_else(ground: Namespace, servers: Servers):
+    listener = {
+        "command": ["python3", "-u", "-m", "http.server", str(PORT), "--directory", "/usr/share"],
+        "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
+    }
+    ground.apply(objects.pod("listener", listener), objects.service("listener", PORT))
+    ground.wait_for_pod("listener")
+    url = f"http://listener.{ground.name}.svc:{PORT}/doc/?secret-of-the-switch"
+    ground.apply(servers.app_secret(HEARTBEAT_URL=url))
+    notify = {"heartbeatUrlSecretRef": {"name": "app", "key": "HEARTBEAT_URL"}}
+    ground.apply(objects.backup_policy("app", objects.redis_source(), notify=notify))
+    policy = Policy(ground, "app")
+
+    assert "warnings" not in policy.back_up("good")
+    assert beats(ground) == 1
+
+    ground.apply(servers.app_secret(HEARTBEAT_URL=url, REDIS_URL=servers.redis_url(password="wrong")))
+    policy.start("bad")
+    assert policy.wait_for_job("bad") == "Failed"
+    assert beats(ground) == 1
+
+    ground.apply(servers.app_secret(HEARTBEAT_URL=url))
+    ground.delete("pod", "listener")
+    unheard = policy.back_up("unheard")
+    assert "its heartbeat was not heard" in " ".join(unheard["warnings"])
+    assert "secret-of-the-switch" not in str(policy.object["status"])
+    assert_all_is_well(policy)
+
+
+def beats(ground: Namespace) -> int:
+    """How often the listener was asked."""
+    return ground.kubectl("logs", "listener").count("GET /doc/?secret-of-the-switch")
+
+
+def test_the_installed_operator_tells_prometheus_what_the_status_says(ground: Namespace, operator: Namespace):
+    ground.apply(objects.backup_policy("app", objects.redis_source()))
+    policy = Policy(ground, "app")
+    policy.wait_for("Fresh", "False", "NeverSucceeded")
+    (pod,) = operator_pods()
+    with operator.forward(pod, METRICS_PORT) as port:
+        before = wait_until(
+            lambda: series(port, ground.name), lambda found: "condition/Fresh" in found, for_what="the policy's series"
+        )
+        assert before["condition/Fresh"] == 1
+        assert "last_success_timestamp_seconds" not in before, "absent, not zero"
+
+        good = policy.back_up("good")
+        assert_all_is_well(policy)
+
+        found = wait_until(
+            lambda: series(port, ground.name),
+            lambda found: "last_success_timestamp_seconds" in found,
+            for_what="the backup's series",
+        )
+    assert found["last_success_timestamp_seconds"] == datetime.fromisoformat(good["completedAt"]).timestamp()
+    assert found["last_success_keys"] == 100
+    assert found["backups"] == 1
+    assert found["storage_used_bytes"] == policy.status["storage"]["usedBytes"]
+    assert found["objective_rpo_seconds"] == 25 * 3600
+    assert found["next_run_timestamp_seconds"] > found["last_success_timestamp_seconds"]
+
+
+def series(port: int, namespace: str) -> dict[str, float]:
+    """Of the policies of a namespace, by name; a condition by its type."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    return {
+        sample.name.removeprefix("backup_operator_")
+        + (f"/{sample.labels['condition']}" if "condition" in sample.labels else ""): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.labels.get("namespace") == namespace
+    }
