@@ -57,7 +57,7 @@ def test_every_policy_of_the_readme_is_accepted(desk: Path, module_namespace: Na
     for block in blocks("apply"):
         type_in(desk, f"kubectl apply --server-side --filename {block.check.split(' ')[1]}")
 
-    for name in ("app-db", "app-cache", "app-archive"):
+    for name in ("app-db", "app-cache", "app-archive", "app-kept"):
         policy = Policy(module_namespace, name)
         policy.wait_for("Accepted", "True", "Accepted")
         policy.wait_for("Scheduled", "True", "Scheduled")

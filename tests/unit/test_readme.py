@@ -1,12 +1,15 @@
 """Nothing in the README is only said: every block has its check, every word of the vocabulary its line."""
 
+import json
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from backup_operator.vocabulary.conditions import ConditionType, RestoreConditionType
+from backup_operator.vocabulary.notifications import NotificationKind
 from backup_operator.vocabulary.reasons import MEANING, Reason
 from backup_operator.worker.sources.redis_faults import LEAST_COMMANDS
 from backup_operator.worker.targets.redis_probe import RARE_COMMANDS, RESTORE_COMMANDS
@@ -15,8 +18,9 @@ from tests.support.operator import INSTALL
 from tests.support.readme import README, Block, blocks, with_tables
 
 ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts/backup-operator"
 MAKEFILE = (ROOT / "Makefile").read_text()
-CHECKS = {"make", "build", "demo", "environment", "acl", "worker"}
+CHECKS = {"make", "build", "demo", "environment", "acl", "worker", "values"}
 """`worker` is checked by tests/integration/worker/test_by_hand.py, the others here."""
 CHECKS |= {"apply", "run", "open", "request", "restore", "recovery"}
 """By tests/e2e: test_readme.py, test_restore_readme.py and test_recovery.py."""
@@ -73,6 +77,37 @@ def test_the_tables_of_reasons_are_the_vocabulary_s():
     text = README.read_text()
     assert text == with_tables(text), "type `python -m tests.support.readme`"
     assert set(MEANING) == set(Reason)
+
+
+def test_the_values_of_the_readme_are_the_chart_s():
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    route = schema["definitions"]["route"]["properties"]
+    (block,) = blocks("values")
+    (part,) = yaml.safe_load(block.text).items()
+    assert part[0] == "notifications"
+    assert set(part[1]) <= set(yaml.safe_load((CHART / "values.yaml").read_text())["notifications"])
+    for given in part[1]["routes"]:
+        assert set(given) <= set(route)
+        assert set(given.get("events", [])) <= {kind.value for kind in NotificationKind}
+
+
+def test_every_value_that_the_readme_names_is_the_chart_s():
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    named = re.findall(r"`((?:monitoring|worker)\.[\w.]+)`", README.read_text())
+    assert named
+    for path in named:
+        part = values
+        for word in path.split("."):
+            assert word in part, path
+            part = part[word]
+
+
+def test_every_alert_and_every_kind_of_notice_is_named():
+    alerts = re.findall(r"alert: (\w+)", (CHART / "alerts/backup-operator.yaml").read_text())
+    text = README.read_text()
+    table = text.partition("| alert | fires when |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == alerts
+    assert [kind.value for kind in NotificationKind if f"`{kind.value}`" not in text] == []
 
 
 def test_every_condition_is_explained():
