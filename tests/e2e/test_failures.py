@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.telling import FAILED_WITHIN_SECONDS, NOT_STARTED_WITHIN_SECONDS, assert_heals, assert_is_told
+from tests.e2e.telling import (
+    FAILED_WITHIN_SECONDS,
+    NOT_STARTED_WITHIN_SECONDS,
+    assert_all_is_well,
+    assert_heals,
+    assert_is_told,
+    ordered,
+)
 from tests.support import objects
 from tests.support.kubectl import Namespace
 from tests.support.policies import Policy
@@ -34,6 +41,10 @@ class Fault:
 
 def _with_image(job: dict[str, Any]) -> None:
     job["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.invalid/backup-operator-worker:none"
+
+
+def _with_command(job: dict[str, Any]) -> None:
+    job["spec"]["template"]["spec"]["containers"][0]["command"] = ["/nowhere"]
 
 
 FAULTS = [
@@ -120,6 +131,19 @@ FAULTS = [
         id="claim that no one provides",
     ),
     pytest.param(Fault("ImageUnavailable", job=_with_image), id="image that cannot be pulled"),
+    pytest.param(Fault("ContainerRefused", job=_with_command), id="container that cannot be started"),
+    pytest.param(
+        Fault("OrderInvalid", job=ordered(lambda order: order.update(version=99))),
+        id="order of another version",
+    ),
+    pytest.param(
+        Fault("UrlInvalid", secret=lambda _: {"SUPABASE_DB_URL": "https://app.example.com"}),
+        id="URL that is none of a database",
+    ),
+    pytest.param(
+        Fault("SourceEmpty", secret=lambda servers: {"SUPABASE_DB_URL": servers.postgres_url("template1")}),
+        id="database without a table",
+    ),
 ]
 
 
@@ -179,6 +203,61 @@ def test_a_table_that_the_role_may_not_read_is_named(ground: Namespace, servers:
     assert "secrets" in policy.conditions["LastRunSucceeded"]["message"]
     database.query("GRANT SELECT ON secrets TO reader;")
     assert_heals(policy)
+
+
+def test_a_role_without_a_free_connection_is_named(ground: Namespace, servers: Servers):
+    database = servers.create_database("crowded", b"CREATE TABLE seats AS SELECT 1 AS a;")
+    database.query("CREATE ROLE guest LOGIN PASSWORD 'guest' CONNECTION LIMIT 0; GRANT SELECT ON seats TO guest;")
+    url = servers.postgres_url("crowded", user="guest", password="guest")
+    ground.apply(servers.app_secret(SUPABASE_DB_URL=url), objects.backup_policy("app", objects.postgres_source()))
+    policy = Policy(ground, "app")
+
+    policy.start("fails")
+
+    assert_is_told(policy, "TooManyConnections")
+    database.query("ALTER ROLE guest CONNECTION LIMIT -1;")
+    ground.delete("job", "fails")
+    assert_heals(policy)
+
+
+def test_a_dump_whose_connection_is_cut_is_named(ground: Namespace, servers: Servers):
+    ground.apply(servers.app_secret(SUPABASE_DB_URL=servers.postgres_url("cut")))
+    ground.apply(objects.backup_policy("app", objects.postgres_source()))
+    policy = Policy(ground, "app")
+
+    with servers.a_locked_table("cut"):
+        policy.start("fails", change=lambda job: job["spec"].update(backoffLimit=0))
+        waits = "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LOCK TABLE public.busy%'"
+        wait_until(
+            lambda: servers.database("cut").query(f"SELECT count(*) {waits}"),
+            lambda found: found != ["0"],
+            for_what="pg_dump waits",
+        )
+        servers.database("cut").query(f"SELECT pg_terminate_backend(pid) {waits}")
+        assert_is_told(policy, "ConnectionLost")
+
+    assert_heals(policy)
+
+
+def test_what_the_namespace_s_quota_forbids_is_told_in_the_api_server_s_words(ground: Namespace):
+    ground.apply(quota({"count/cronjobs.batch": "0"}), objects.backup_policy("app", objects.redis_source()))
+    policy = Policy(ground, "app")
+    refused = policy.wait_for("Scheduled", "False", "ApplyRefused")
+    assert "exceeded quota" in refused["message"]
+
+    ground.apply(quota({"pods": "0"}))
+    policy.start("fails")
+    assert_is_told(policy, "PodRefused")
+    assert "exceeded quota" in policy.status["lastFailedBackup"]["message"]
+
+    ground.delete("resourcequota", "tight")
+    assert policy.wait_for_job("fails") == "Complete"
+    assert_all_is_well(policy)
+
+
+def quota(hard: dict[str, str]) -> dict[str, Any]:
+    """What the namespace may hold."""
+    return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "tight"}, "spec": {"hard": hard}}
 
 
 def test_a_job_over_its_deadline_is_named_though_its_pod_is_deleted(ground: Namespace, servers: Servers):

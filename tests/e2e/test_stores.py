@@ -1,4 +1,4 @@
-"""Volumes that are full, read-only or in use: what is said of each, and that the next good run heals."""
+"""Volumes that are full, nearly full, read-only, in use or made to order: what is said of each, and that it heals."""
 
 import re
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from tests.e2e.telling import (
     assert_all_is_well,
     assert_heals,
     assert_is_told,
+    event_reasons,
     ordered,
     wait_for_running_pod,
 )
@@ -158,3 +159,54 @@ def test_a_volume_that_turned_read_only_is_told(ground: Namespace, small_disk: S
     second = policy.back_up("heals")
     assert_all_is_well(policy)
     assert [line["name"] for line in policy.status["backups"]] == [second["name"], first["name"]]
+
+
+def test_a_volume_above_its_limit_is_told_before_it_is_full(ground: Namespace, small_disk: SmallDisk):
+    ground.apply(objects.backup_policy("app", objects.redis_source(), storage={"claimName": "small"}))
+    policy = Policy(ground, "app")
+    policy.back_up("roomy")
+    policy.wait_for("StorageAvailable", "True", "BelowLimit")
+
+    small_disk.leave(NINE_PERCENT_BYTES)
+    good = policy.back_up("tight")
+
+    told = policy.wait_for("StorageAvailable", "False", "UsageAboveLimit")
+    assert "(92 %), above spec.storage.usageLimitPercent, 90 %" in told["message"]
+    assert f"kubectl -n {ground.name} patch pvc small" in told["message"]
+    policy.wait_for("LastRunSucceeded", "True", "Succeeded")
+    assert policy.columns["READY"] == "False (UsageAboveLimit)"
+    assert policy.status["backups"][0]["name"] == good["name"]
+    wait_until(lambda: event_reasons(policy), lambda seen: "UsageAboveLimit" in seen, for_what="an Event")
+
+    small_disk.clear()
+    policy.back_up("roomy-again")
+    policy.wait_for("StorageAvailable", "True", "BelowLimit")
+    assert_all_is_well(policy)
+
+
+NINE_PERCENT_BYTES = DISK_MEBIBYTES * 1024 * 1024 * 9 // 100
+"""What is left of the disk before the run: the run and rounding up make 92 % of it."""
+
+
+def test_a_claim_that_the_policy_asks_for_is_made_once_and_outlives_it(namespace: Namespace, servers: Servers):
+    namespace.apply(servers.app_secret())
+    manifest = objects.backup_policy("app", objects.redis_source(), storage={"claimTemplate": {"size": "64Mi"}})
+    namespace.apply(manifest)
+    policy = Policy(namespace, "app")
+    good = policy.back_up("first")
+    assert_all_is_well(policy)
+    (made,) = namespace.list("pvc")
+    assert made["metadata"]["name"] == "app-backups"
+    assert made["spec"]["resources"]["requests"]["storage"] == "64Mi"
+    assert "ownerReferences" not in made["metadata"]
+
+    namespace.delete("backuppolicy", "app")
+    wait_until(lambda: namespace.list("cronjob"), lambda found: not found, for_what="the CronJob is gone")
+    (left,) = namespace.list("pvc")
+    assert left["metadata"]["uid"] == made["metadata"]["uid"]
+    assert "deletionTimestamp" not in left["metadata"]
+
+    namespace.apply(manifest)
+    known = wait_until(lambda: policy.status, lambda seen: seen.get("backupCount") == 1, for_what="the inventory")
+    assert known["backups"][0]["name"] == good["name"]
+    assert [claim["metadata"]["uid"] for claim in namespace.list("pvc")] == [made["metadata"]["uid"]]
