@@ -35,6 +35,7 @@ INTEGRATION = {
     "redis-cli": "redis-tools",
     "gpg": "gnupg",
     "prometheus": "prometheus",
+    "npm": "npm",
 }
 SETS: Mapping[str, Mapping[str, str]] = {
     "node": {**NODE, **DOCKER},

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from backup_operator.controller.cluster import Unreachable
-from tests.integration.controller.notifying import House
+from tests.integration.notifications.notifying import House
 from tests.support.receivers import Receiver, Webhook
 from tests.unit.controller.policing import policy
 

@@ -19,7 +19,7 @@ from backup_operator.controller.cluster import POLICIES, RESTORES, Key, Unreacha
 from backup_operator.controller.engine import Engine
 from backup_operator.controller.notifier import GIVEN_UP, Result
 from backup_operator.vocabulary.reasons import Reason
-from tests.integration.controller.notifying import MINUTE, House, until
+from tests.integration.notifications.notifying import MINUTE, House, until
 from tests.support.receivers import MailServer, Receiver, Webhook
 from tests.support.tcp_server import TcpServer
 from tests.unit.controller.policing import NAME, NAMESPACE, policy
