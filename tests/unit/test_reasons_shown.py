@@ -7,24 +7,12 @@ from backup_operator.vocabulary.reasons import RESTORE_REASONS, Reason
 
 ROOT = Path(__file__).resolve().parents[2]
 E2E = ROOT / "tests/e2e"
-PLAYED = "needs a server in a rare state, which is played or really brought about in"
-NETWORK = "how a network is silent is not the same on each cluster; with real sockets in"
-POSTGRES = "tests/integration/postgres/test_failures.py"
-REDIS = "tests/integration/redis/test_failures.py"
-REDIS_PLAYED = "tests/integration/redis/test_played_failures.py"
-
 ELSEWHERE: dict[Reason, tuple[str, str]] = {
-    Reason.NETWORK_UNREACHABLE: (NETWORK, POSTGRES),
-    Reason.CONNECTION_TIMED_OUT: (NETWORK, POSTGRES),
-    Reason.VERSION_MISMATCH: ("needs a server that is newer than every client of the image", POSTGRES),
+    Reason.NETWORK_UNREACHABLE: (
+        "on many clusters such a host is silent instead",
+        "tests/integration/postgres/test_failures.py",
+    ),
     Reason.RESTORE_RUNNING: ("lasts for moments", "tests/integration/targets/postgres/test_overlap.py"),
-    Reason.SYNC_FORBIDDEN: (PLAYED, "tests/integration/redis/test_logins.py"),
-    Reason.CLUSTER_MODE_UNSUPPORTED: (PLAYED, REDIS),
-    Reason.SERVER_LOADING: (PLAYED, REDIS),
-    Reason.SERVER_NOT_READY: (PLAYED, REDIS),
-    Reason.SNAPSHOT_FAILED: (PLAYED, REDIS),
-    Reason.MODULE_DATA_UNSUPPORTED: (PLAYED, REDIS_PLAYED),
-    Reason.DUMP_INCOMPLETE: (PLAYED, REDIS_PLAYED),
     Reason.QUOTA_EXCEEDED: ("kernels of nodes often have no quotas", "tests/integration/store/test_run.py"),
     Reason.STORAGE_FAILED: ("needs a disk that is broken", "tests/integration/store/test_run.py"),
     Reason.VERIFICATION_FAILED: ("needs a disk that forgets", "tests/integration/worker/test_verify.py"),
