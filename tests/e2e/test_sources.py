@@ -1,5 +1,6 @@
 """Sources that are locked, behind a pooler or on a slow road: what is said of them, and what heals."""
 
+import json
 import re
 from itertools import pairwise
 
@@ -9,7 +10,7 @@ from tests.support.kubectl import Namespace
 from tests.support.policies import Policy
 from tests.support.servers import Servers
 
-LINE = re.compile(r"INFO progress step=\"dump PostgresPlain\" bytes=(\d+) rows=~(\d+) rate=([\d.]+)MB/s seconds=(\d+)")
+NUMBER = re.compile(r"[\d.]+")
 ROWS = 220_000
 ROW_BYTES = 40
 """Of such a row in a plain dump: a number, a tab, 32 digits, a newline."""
@@ -29,13 +30,22 @@ def test_the_log_of_a_long_run_tells_bytes_rows_and_rate_every_ten_seconds(groun
 
     assert good["rows"] == ROWS
     log = ground.kubectl("logs", "job/long")
-    told = [[float(number) for number in found] for found in LINE.findall(log)]
+    said = [json.loads(line) for line in log.splitlines()]
+    dumped = [one for one in said if one["event"] == "progress" and one["step"] == "dump PostgresPlain"]
+    told = [[number_in(one[field]) for field in ("bytes", "rows", "rate", "seconds")] for one in dumped]
     assert len(told) >= 2, log
     for (bytes_before, _, _, then), (total_bytes, rows, rate, seconds) in pairwise([[0.0] * 4, *told]):
         assert 10 <= seconds - then <= 13
         assert abs(rows * ROW_BYTES / total_bytes - 1) < 0.1
         assert abs((total_bytes - bytes_before) / (seconds - then) / 1e6 - rate) < 0.1
     assert told[1][2] > 0
+
+
+def number_in(value: object) -> float:
+    """Of `~1200`, `0.4MB/s` or a number."""
+    found = NUMBER.search(str(value))
+    assert found, value
+    return float(found[0])
 
 
 def a_slow_road(ground: Namespace, servers: Servers) -> str:
@@ -47,6 +57,24 @@ def a_slow_road(ground: Namespace, servers: Servers) -> str:
     ground.apply(objects.pod("road", {"command": command, "readinessProbe": probe}), objects.service("road", 5432))
     ground.wait_for_pod("road")
     return servers.postgres_url().replace(host, f"road.{ground.name}.svc")
+
+
+def test_a_database_that_is_being_restored_is_not_backed_up(ground: Namespace, servers: Servers):
+    ground.apply(servers.app_secret(SUPABASE_DB_URL=servers.postgres_url("returning")))
+    ground.apply(objects.backup_policy("app", objects.postgres_source()))
+    policy = Policy(ground, "app")
+
+    with servers.a_locked_table("returning", also=LOCK_OF_A_RESTORE):
+        policy.start("fails", change=ordered(lambda order: order["postgres"].update(lock_timeout_seconds=2)))
+        assert_is_told(policy, "RestoreRunning")
+
+    ground.delete("job", "fails")
+    assert_heals(policy)
+
+
+LOCK_OF_A_RESTORE = """SELECT pg_advisory_lock(1650551669, ($$x$$ ||
+    left(encode(sha256(convert_to(current_database(), $$UTF8$$)), $$hex$$), 8))::bit(32)::int)"""
+"""As `backup-worker restore` takes it, for as long as it writes."""
 
 
 def test_a_table_that_others_keep_locked_is_told(ground: Namespace, servers: Servers):

@@ -63,10 +63,13 @@ class Servers:
         return made
 
     @contextmanager
-    def a_locked_table(self, name: str) -> Iterator[None]:
-        """A new database with one table that stays locked while the context lasts, so that a dump of it must wait."""
+    def a_locked_table(self, name: str, *, also: str = "") -> Iterator[None]:
+        """A new database with one table that stays locked while the context lasts, so that a dump of it must wait.
+
+        `also` is a statement that takes another lock in the same session.
+        """
         made = self.create_database(name, b"CREATE TABLE busy (a integer);")
-        hold = "BEGIN; LOCK TABLE busy; SELECT pg_sleep(3600);"
+        hold = f"BEGIN; {also}; LOCK TABLE busy; SELECT pg_sleep(3600);"
         holder = f"psql -Xq {' '.join(objects.POSTGRES)} --dbname={name} --command='{hold}'"
         made.shell.run("bash", "-c", f"setsid {holder} >/dev/null 2>&1 </dev/null & disown")
         is_held = "SELECT count(*) FROM pg_locks WHERE relation = 'busy'::regclass AND granted"

@@ -12,7 +12,6 @@ ELSEWHERE: dict[Reason, tuple[str, str]] = {
         "on many clusters such a host is silent instead",
         "tests/integration/postgres/test_failures.py",
     ),
-    Reason.RESTORE_RUNNING: ("lasts for moments", "tests/integration/targets/postgres/test_overlap.py"),
     Reason.QUOTA_EXCEEDED: ("kernels of nodes often have no quotas", "tests/integration/store/test_run.py"),
     Reason.STORAGE_FAILED: ("needs a disk that is broken", "tests/integration/store/test_run.py"),
     Reason.VERIFICATION_FAILED: ("needs a disk that forgets", "tests/integration/worker/test_verify.py"),
