@@ -1,30 +1,27 @@
 """What others are told without asking kubectl: a dead man's switch, and Prometheus."""
 
+import json
 import urllib.request
 from datetime import datetime
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.telling import assert_all_is_well
 from tests.support import objects
 from tests.support.kubectl import Namespace
-from tests.support.operator import operator_pods
+from tests.support.operator import install_operator, operator_pods
 from tests.support.policies import Policy
 from tests.support.polling import wait_until
 from tests.support.servers import Servers
 
 PORT = 8080
+SECRET = "secret-of-the-switch"
 METRICS_PORT = 8081
 
 
 def test_a_heartbeat_follows_each_good_run_and_nothing_else(ground: Namespace, servers: Servers):
-    listener = {
-        "command": ["python3", "-u", "-m", "http.server", str(PORT), "--directory", "/usr/share"],
-        "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
-    }
-    ground.apply(objects.pod("listener", listener), objects.service("listener", PORT))
-    ground.wait_for_pod("listener")
-    url = f"http://listener.{ground.name}.svc:{PORT}/doc/?secret-of-the-switch"
+    url = f"http://{start_listener(ground)}/{SECRET}"
     ground.apply(servers.app_secret(HEARTBEAT_URL=url))
     notify = {"heartbeatUrlSecretRef": {"name": "app", "key": "HEARTBEAT_URL"}}
     ground.apply(objects.backup_policy("app", objects.redis_source(), notify=notify))
@@ -42,13 +39,25 @@ def test_a_heartbeat_follows_each_good_run_and_nothing_else(ground: Namespace, s
     ground.delete("pod", "listener")
     unheard = policy.back_up("unheard")
     assert "its heartbeat was not heard" in " ".join(unheard["warnings"])
-    assert "secret-of-the-switch" not in str(policy.object["status"])
+    assert SECRET not in str(policy.object["status"])
     assert_all_is_well(policy)
+
+
+def start_listener(ground: Namespace) -> str:
+    """A pod that prints what it is sent; its host and port."""
+    script = (objects.SCRIPTS / "hook.py").read_text()
+    container = {
+        "command": ["python3", "-c", script, str(PORT)],
+        "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
+    }
+    ground.apply(objects.pod("listener", container), objects.service("listener", PORT))
+    ground.wait_for_pod("listener")
+    return f"listener.{ground.name}.svc:{PORT}"
 
 
 def beats(ground: Namespace) -> int:
     """How often the listener was asked."""
-    return ground.kubectl("logs", "listener").count("GET /doc/?secret-of-the-switch")
+    return ground.kubectl("logs", "listener").count(f"GET /{SECRET}")
 
 
 def test_the_installed_operator_tells_prometheus_what_the_status_says(ground: Namespace, operator: Namespace):
@@ -90,3 +99,40 @@ def series(port: int, namespace: str) -> dict[str, float]:
         for sample in family.samples
         if sample.labels.get("namespace") == namespace
     }
+
+
+@pytest.mark.alone
+def test_a_webhook_is_told_of_a_trouble_once_and_of_its_end(ground: Namespace, servers: Servers, operator: Namespace):
+    operator.apply(objects.secret("notices", {"hook": f"json://{start_listener(ground)}/{SECRET}"}))
+    route = {"urlKey": "hook", "events": ["Failed", "Recovered"], "namespaces": [ground.name]}
+    install_operator(
+        "--set", "notifications.secretName=notices", "--set-json", f"notifications.routes={json.dumps([route])}"
+    )
+    try:
+        ground.apply(servers.app_secret(REDIS_URL=servers.redis_url(password="wrong")))
+        ground.apply(objects.backup_policy("app", objects.redis_source()))
+        policy = Policy(ground, "app")
+        for job in ("bad", "worse"):
+            policy.start(job)
+            assert policy.wait_for_job(job) == "Failed"
+        wait_until(lambda: told(ground), lambda titles: len(titles) == 1, for_what="the notice of the trouble")
+        ground.apply(servers.app_secret())
+        policy.back_up("good")
+
+        titles = wait_until(lambda: told(ground), lambda titles: len(titles) > 1, for_what="the notice of its end")
+
+        assert titles == [
+            f"{ground.name}/app: the backup failed (AuthenticationFailed)",
+            f"{ground.name}/app: backups succeed again",
+        ]
+        assert SECRET not in str(policy.object["status"])
+        wait_until(lambda: policy.status, lambda seen: not seen.get("notified"), for_what="nothing is owed")
+    finally:
+        install_operator()
+        operator.delete("secret", "notices")
+
+
+def told(ground: Namespace) -> list[str]:
+    """The titles of the notices that came."""
+    lines = ground.kubectl("logs", "listener").splitlines()
+    return [json.loads(line.partition("{")[1] + line.partition("{")[2])["title"] for line in lines if "POST" in line]

@@ -20,10 +20,13 @@ INSTALL = (
 """The command of `make install`, typed in the checkout."""
 
 
-def install_operator() -> None:
-    """Install or upgrade the chart with the images that `make images` built, and wait until the operator is ready."""
+def install_operator(*values: str) -> None:
+    """Install or upgrade the chart with the images that `make images` built, and wait until the operator is ready.
+
+    `values` are more words of Helm, such as `--set` and what it sets; without them everything else has its default.
+    """
     argv = [str(CHART) if word == "charts/backup-operator" else word for word in INSTALL]
-    LocalShell().run(*argv, timeout_seconds=200)
+    LocalShell().run(*argv, *values, timeout_seconds=200)
 
 
 def operator_pods() -> list[str]:
