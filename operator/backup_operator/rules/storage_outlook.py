@@ -1,13 +1,15 @@
 """Room `rules`: when a volume will be full, from the recorded sizes of a store's runs; pure. Used by `worker.storage`.
 
 It takes it that good runs go on at their usual pace, that they grow as they did, and that after each of them retention
-does what its rules say. What else lies on the volume stays as it is. A run has to fit before retention makes room.
+does what its rules say; and that what others keep on the volume grows as it did between the recorded runs. A run has to
+fit before retention makes room.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import combinations
 
 from backup_operator.rules.retention import (
     BELIEVED_SHARE_OF_MAX_AGE,
@@ -22,6 +24,9 @@ MOST_RUNS_TO_COME = 4096
 """Six weeks of a run every fifteen minutes; a run that is kept takes half a KiB of the worker's memory."""
 _LOOKED_AT = 30
 """So many of the newest sizes tell the growth: a month of daily runs."""
+_LEAST_RUNS_OF_A_TREND = 3
+_LEAST_SPAN_OF_A_TREND = timedelta(days=2)
+"""What others write within hours tells nothing of the coming weeks."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class SizedRun:
     size_bytes: int
     stays: bool = False
     """True: it is kept whatever the rules say."""
+    others_bytes: int | None = None
+    """What others took on the volume when it was made; None: nobody looked."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +60,13 @@ def full_at(runs: Iterable[SizedRun], room: Room, rules: RetentionRules | None, 
         return None
     if room.used_bytes >= room.capacity_bytes:
         return now
+    of_others = others_growth(known)
     shelf = _Shelf(rules)
     to_be_freed = sum(shelf.put(run) for run in known)
     used_bytes = room.used_bytes
     for run in _to_come(known, now):
         used_bytes += run.size_bytes
-        if used_bytes > room.capacity_bytes:
+        if used_bytes + of_others * (run.started_at - now).total_seconds() > room.capacity_bytes:
             return run.started_at
         used_bytes -= to_be_freed + shelf.put(run)
         to_be_freed = 0
@@ -84,10 +92,28 @@ def usual_size(sizes: Sequence[int]) -> tuple[float, float]:
     and Sen, https://en.wikipedia.org/wiki/Theil-Sen_estimator
     """
     newest = list(enumerate(sizes[-_LOOKED_AT:]))
-    slopes = [(size - before) / (at - earlier) for at, size in newest for earlier, before in newest[:at]]
-    growth = max(0.0, _median(slopes)) if slopes else 0.0
+    growth = _growth(newest)
     start = _median([size - at * growth for at, size in newest])
     return start + len(newest) * growth, growth
+
+
+def others_growth(known: Sequence[SizedRun]) -> float:
+    """Bytes a second by which everybody else's use of the volume grows; runs are oldest first.
+
+    0 where it falls, and where too few runs have recorded it.
+    """
+    seen = [
+        (run.started_at.timestamp(), run.others_bytes) for run in known[-_LOOKED_AT:] if run.others_bytes is not None
+    ]
+    if len(seen) < _LEAST_RUNS_OF_A_TREND or seen[-1][0] - seen[0][0] < _LEAST_SPAN_OF_A_TREND.total_seconds():
+        return 0.0
+    return _growth(seen)
+
+
+def _growth(points: Sequence[tuple[float, float]]) -> float:
+    """The median slope between any two of them; 0 where it falls."""
+    slopes = [(y - before) / (x - earlier) for (earlier, before), (x, y) in combinations(points, 2) if x > earlier]
+    return max(0.0, _median(slopes)) if slopes else 0.0
 
 
 def _median(numbers: Sequence[float]) -> float:

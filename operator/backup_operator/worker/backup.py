@@ -31,7 +31,7 @@ from backup_operator.worker.store import audit
 from backup_operator.worker.store.catalog import CatalogReading, read_catalog
 from backup_operator.worker.store.directory import Store
 from backup_operator.worker.store.entry import ArtifactRecord, Entry, PolicyRecord
-from backup_operator.worker.store.layout import open_store, require_space
+from backup_operator.worker.store.layout import open_store, others_bytes, require_space
 from backup_operator.worker.store.lock import Holder, locked
 from backup_operator.worker.store.recover import write_recover
 from backup_operator.worker.store.run import PartialFile, RunWriter, begin_run, sweep_dead_runs
@@ -140,7 +140,11 @@ def _make_entry(run: _Run, source: Source) -> Entry:
         artifacts = tuple(_make_artifact(run, writer, dump) for dump in source.dumps())
         entry = _entry(run, facts, artifacts)
         comparison = compare_made(entry, earlier, run.store, run.keys.entries, accepted_run=run.order.accepted_run)
-        entry = entry.model_copy(update={"plausibility": record_of(comparison, run.order.accepted_run)})
+        judged = {
+            "plausibility": record_of(comparison, run.order.accepted_run),
+            "others_bytes": others_bytes(run.store),
+        }
+        entry = entry.model_copy(update=judged)
         writer.commit(entry, run.keys.entries)
         run.account.comparison = comparison
     return entry

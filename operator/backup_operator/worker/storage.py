@@ -12,9 +12,17 @@ from backup_operator.worker.store.layout import LEAST_ROOM_BYTES
 
 
 def with_outlook(use: StorageUse, listed: Iterable[ListedRun], pruning: Pruning, now: datetime) -> StorageUse:
-    """The use of the volume with the time at which it is full, given the store's backups and what is done with them."""
+    """The use of the volume with the time at which it is full, given the store's backups and what is done with them.
+
+    The backups recorded what others kept on the volume, so that another policy on the same claim counts.
+    """
     runs = [
-        SizedRun(run.started_at, run.size_bytes, stays=is_in_doubt(run.name, pruning.comparison))
+        SizedRun(
+            run.started_at,
+            run.size_bytes,
+            stays=is_in_doubt(run.name, pruning.comparison),
+            others_bytes=run.others_bytes,
+        )
         for run in listed
         if run.kind is pruning.kind and run.verified
     ]

@@ -1,5 +1,6 @@
 """What inventories and runs say of days to come: what the rules let go, and when the volume is full."""
 
+import json
 import math
 import random
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from backup_operator.contract.order import BackupOrder, InventoryOrder, RetentionOrder
-from backup_operator.contract.report import Comparison, Report
+from backup_operator.contract.report import Comparison, Report, StorageUse
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.backup import back_up
 from backup_operator.worker.inventory import take_inventory
@@ -26,6 +27,7 @@ from tests.support.volumes import mounted_tmpfs
 
 KEEP_TWO = {"keep_last": 2, "minimum": 1, "digest": "4f2a"}
 PIECE = b"x" * 100_000
+OF_OTHERS = 300_000
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +142,21 @@ def test_days_until_full_follow_from_the_recorded_sizes(volume):
 
     fitting = math.floor((use.capacity_bytes - LEAST_ROOM_BYTES - use.used_bytes) / len(PIECE))
     assert full_at == NIGHT + (fitting + 1) * DAY
+
+
+def test_another_policy_on_the_claim_fills_it_too(volume, server):
+    place = bench_in(volume, redis={"url": server.url()})
+    told: list[StorageUse] = []
+    for night in range(6):
+        (volume / f"other_{night}").write_bytes(b"x" * OF_OTHERS)
+        told += filter(None, [run_at(place, NIGHT + night * DAY, retention=KEEP_TWO | {"keep_last": 4}).storage])
+
+    entries = [json.loads((place.store / name).read_text()) for name in place.files() if name.endswith(".json")]
+    assert entries[1]["others_bytes"] - entries[0]["others_bytes"] == pytest.approx(OF_OTHERS, abs=20_000)
+    assert told[1].full_at is None, "its own backups alone never fill it"
+    nights = (told[-1].capacity_bytes - LEAST_ROOM_BYTES - told[-1].used_bytes) / OF_OTHERS
+    assert told[-1].full_at is not None
+    assert (told[-1].full_at - NIGHT) / DAY == pytest.approx(5 + nights, abs=1)
 
 
 def test_retention_that_deletes_as_much_as_comes_keeps_it_from_filling(volume):

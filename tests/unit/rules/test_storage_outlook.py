@@ -3,6 +3,7 @@
 import time
 import tracemalloc
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -57,6 +58,32 @@ def test_the_day_on_which_a_run_no_longer_fits(says, runs, room, rules, days):
 
 def test_without_retention_nothing_goes():
     assert full_at(nightly(10, 10), Room(20, 50), None, NIGHT) == NIGHT + 4 * DAY
+
+
+@pytest.mark.parametrize(
+    ("says", "others", "days"),
+    [
+        ("nobody looked", [None] * 4, None),
+        ("they stay as they are", [500] * 4, None),
+        ("they grow by 50 a day, and 110 are free", [350, 400, 450, 500], 3),
+        ("what grew once only", [450, 450, 450, 450, 450, 500], None),
+        ("they fall", [500, 400, 300, 200], None),
+        ("two looks are no trend", [None, None, 450, 500], None),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_others_write_counts(says, others, days):
+    runs = [replace(run, others_bytes=seen) for run, seen in zip(nightly(*[10] * len(others)), others, strict=True)]
+
+    told = full_at(runs, Room(890, 1000), stated(keep_last=2), NIGHT)
+
+    assert told == (None if days is None else NIGHT + days * DAY)
+
+
+def test_what_others_write_within_hours_is_no_trend():
+    runs = [replace(run, others_bytes=100 * at) for at, run in enumerate(nightly(*[10] * 9, pace=DAY / 8))]
+
+    assert full_at(runs, Room(890, 1000), stated(keep_last=2), NIGHT) is None
 
 
 def test_what_stays_whatever_the_rules_say_makes_no_room():

@@ -51,6 +51,8 @@ class ListedRun:
     keys: int | None
     doubted: bool = False
     """It was out of line with the runs before it when it was made."""
+    others_bytes: int | None = None
+    """What others took on the volume when it was made; None: nobody looked."""
 
     @property
     def size_bytes(self) -> int:
@@ -183,6 +185,7 @@ def _listed(entry: Entry) -> ListedRun:
         rows=entry.rows,
         keys=entry.keys,
         doubted=bool(entry.plausibility and entry.plausibility.out_since),
+        others_bytes=entry.others_bytes,
     )
 
 

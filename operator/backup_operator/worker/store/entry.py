@@ -121,6 +121,8 @@ class Entry(_Record):
     warnings: Annotated[tuple[str, ...], BeforeValidator(_writable)] = ()
     plausibility: PlausibilityRecord | None = None
     """None: nobody has looked."""
+    others_bytes: int | None = None
+    """What others took on the volume just before the commit: its use without this store; None: nobody has looked."""
     key_fingerprint: str = ""
     """Tells passphrases of one store apart; set when the entry is sealed."""
 

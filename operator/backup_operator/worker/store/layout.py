@@ -71,6 +71,12 @@ def measure(store: Store) -> StorageUse:
     )
 
 
+def others_bytes(store: Store) -> int:
+    """What everybody else takes on the volume, the file system's own part included."""
+    use = measure(store)
+    return max(0, use.used_bytes - use.store_bytes)
+
+
 def require_space(store: Store, estimated_bytes: int | None) -> None:
     """Raise StoreError (StorageFull) when a run that stores this many bytes cannot fit; None means unknown."""
     with store.faults("measuring its room"):
