@@ -33,6 +33,8 @@ STEADY_RUNS = 3
 """A table that held rows in so many runs in a row is not one that is empty now and then."""
 STEADY_ROWS = 10
 """Locks, sessions and queues often hold a few rows, and none the next night."""
+WIPED_BELOW = 0.1
+"""Of the median of one such table: beside a larger one it may be gone though the rows in all hardly move."""
 EXPIRING_SHARE = 0.1
 """Of all keys. Where more of them expire, the size of a Redis says nothing: caches flush."""
 _NAMED_TABLES = 3
@@ -137,10 +139,20 @@ class _Walk:
 
 
 class _Steady(NamedTuple):
-    """A table in the runs that are in line: its rows in the last one, and in how many in a row it held some."""
+    """A table in the runs that are in line: its rows in the last ones, and in how many in a row it held some."""
 
-    rows: int
+    counts: tuple[int, ...]
+    """The newest last."""
     runs: int
+
+    @property
+    def rows(self) -> int:
+        return self.counts[-1]
+
+    def is_wiped_at(self, rows: int) -> bool:
+        """Whether so few are left that it is no clean-up; a queue has been nearly as short before."""
+        usual = median(self.counts)
+        return usual >= SMALLEST_ROWS and rows < WIPED_BELOW * usual and rows < COLLAPSED_BELOW * min(self.counts)
 
 
 @dataclass
@@ -169,7 +181,9 @@ class _Usual:
 
     def _steady(self, table: str, rows: int) -> _Steady:
         before = self.tables.get(table)
-        return _Steady(rows, (before.runs if before else 0) + 1 if rows >= STEADY_ROWS else 0)
+        if before is None:
+            return _Steady((rows,), int(rows >= STEADY_ROWS))
+        return _Steady((*before.counts, rows)[-COMPARED_RUNS:], before.runs + 1 if rows >= STEADY_ROWS else 0)
 
     def finding(self, run: SeenRun) -> _Finding | None:
         """What is out of line, the gravest first; None when nothing is, or there is nothing to compare with."""
@@ -190,16 +204,28 @@ class _Usual:
         if _has_collapsed(rows, expected, SMALLEST_ROWS):
             words = f"holds {rows:,} rows instead of about {expected:,.0f}"
             yield _Finding(Reason.ROWS_COLLAPSED, _with_losses(words, self._losses(found)))
-        elif emptied := self._emptied(found):
+            return
+        if emptied := self._emptied(found):
             yield _Finding(Reason.ROWS_COLLAPSED, f"holds no row in {_named(emptied)}")
+        if wiped := self._wiped(found):
+            left = sum(found[name] for name in wiped)
+            yield _Finding(Reason.ROWS_COLLAPSED, f"holds only {left:,} row{'s'[: left != 1]} in {_named(wiped)}")
 
     def _vanished(self, found: Mapping[str, int]) -> dict[str, int]:
         missing = {name: table.rows for name, table in self.tables.items() if table.rows and name not in found}
         return _without_rotated(missing, found) if missing else missing
 
     def _emptied(self, found: Mapping[str, int]) -> dict[str, int]:
-        steady = (name for name, table in self.tables.items() if table.runs >= STEADY_RUNS and found.get(name) == 0)
-        return _without_rotated({name: self.tables[name].rows for name in steady}, found)
+        emptied = {name: table.rows for name, table in self._steady_tables() if found.get(name) == 0}
+        return _without_rotated(emptied, found)
+
+    def _wiped(self, found: Mapping[str, int]) -> dict[str, int]:
+        left = ((name, table, found.get(name, 0)) for name, table in self._steady_tables())
+        wiped = {name: table.rows for name, table, rows in left if rows and table.is_wiped_at(rows)}
+        return _without_rotated(wiped, found)
+
+    def _steady_tables(self) -> Iterator[tuple[str, _Steady]]:
+        return ((name, table) for name, table in self.tables.items() if table.runs >= STEADY_RUNS)
 
     def _losses(self, found: Mapping[str, int]) -> dict[str, str]:
         """The tables that lost most, of those that are there yet, with what is left."""
@@ -244,7 +270,7 @@ def _has_collapsed(found: int, expected: float, smallest: int) -> bool:
 def _without_rotated(missing: Mapping[str, int], found: Mapping[str, int]) -> dict[str, int]:
     """The missing tables, except for partitions that are older than all of their dated series that hold rows now."""
     oldest: dict[str, tuple[int, ...]] = {}
-    for series, date in (_series(name) for name, rows in found.items() if rows):
+    for series, date in (_series(name) for name, rows in found.items() if rows and name not in missing):
         oldest[series] = min(oldest.get(series, date), date)
     dated = {name: _series(name) for name in missing}
     rotated = {name for name, (series, date) in dated.items() if date and series in oldest and date < oldest[series]}
