@@ -206,11 +206,13 @@ def _path_taken(mine: StoreClaim, holder: StoreClaim) -> str:
 
 def warnings(spec: BackupPolicySpec) -> list[str]:
     """What is valid and still a mistake: a schedule that cannot meet the objective."""
-    longest = schedules.interval(spec.schedule)
+    longest = schedules.interval(spec.schedule, spec.time_zone)
     if spec.suspend or longest is None or longest < spec.objectives.rpo:
         return []
+    by_wall_clock = schedules.interval(spec.schedule)
+    when = " where the clocks change" if by_wall_clock is not None and by_wall_clock < longest else ""
     return [
-        f"Warning: runs are up to {format_duration(longest)} apart, and objectives.rpo is "
+        f"Warning: runs are up to {format_duration(longest)} apart{when}, and objectives.rpo is "
         f"{format_duration(spec.objectives.rpo)}, so Fresh will turn false between them; run more often or write a "
         "longer rpo."
     ]

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from backup_operator.api.backuppolicy import ActiveBackup, BackupRecord, FailedBackup
 from backup_operator.api.meta import Condition, format_duration, format_time, size_in_words
-from backup_operator.rules.schedule import ScheduleInvalid, interval
+from backup_operator.rules.schedule import ScheduleInvalid, TimeZoneUnknown, interval
 from backup_operator.vocabulary.conditions import ConditionStatus, ConditionType
 from backup_operator.vocabulary.reasons import Reason
 
@@ -93,8 +93,8 @@ def accepted(judged: Finding, seen: ScheduleSeen, rpo: timedelta | None, usual: 
     if not judged.holds or seen.suspended or not seen.schedule or rpo is None or usual is None:
         return judged
     try:
-        longest = interval(seen.schedule)
-    except ScheduleInvalid:
+        longest = interval(seen.schedule, seen.time_zone)
+    except (ScheduleInvalid, TimeZoneUnknown):
         return judged
     if longest is None or longest >= rpo or longest + usual < rpo:
         return judged

@@ -7,7 +7,8 @@ Source: https://pkg.go.dev/github.com/robfig/cron/v3
 """
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -193,10 +194,11 @@ def _moments(wall_clock: datetime, where: ZoneInfo) -> Iterator[datetime]:
 
 
 @lru_cache(maxsize=4096)
-def interval(schedule: str) -> timedelta | None:
-    """The longest span between two runs by the wall clock; None when there are no two within eight years.
+def interval(schedule: str, time_zone: str = "Etc/UTC") -> timedelta | None:
+    """The longest span between two runs; None when there are no two within eight years.
 
-    Raises: ScheduleInvalid.
+    A night in which clocks change counts: `0 3 * * *` in Europe/Berlin is 25 hours apart once a year, and `0 2 * * *`
+    is left out once. Raises: ScheduleInvalid, TimeZoneUnknown.
     """
     parsed = parse(schedule)
     if isinstance(parsed, Every):
@@ -207,10 +209,37 @@ def interval(schedule: str) -> timedelta | None:
     if len(days) < 2:
         return None
     longest_days = max(later - earlier for earlier, later in pairwise(days))
-    return timedelta(minutes=max(within, longest_days * 1440 + minutes[0] - minutes[-1]))
+    by_wall_clock = timedelta(minutes=max(within, longest_days * 1440 + minutes[0] - minutes[-1]))
+    return max(by_wall_clock, _longest_at_a_change(parsed, days, zone(time_zone)))
+
+
+_FIRST_OF_EIGHT_YEARS = date(2031, 1, 1)
+"""Far enough away for the zone database to tell the rules that go on, and for no date of today to be needed."""
 
 
 def _days_of_eight_years(cron: Cron) -> list[int]:
     """The days with runs, by number, in eight years with two leap days."""
-    first = date(2023, 1, 1).toordinal()
+    first = _FIRST_OF_EIGHT_YEARS.toordinal()
     return [number for number in range(first, first + 8 * 365 + 2) if cron.takes_place_on(date.fromordinal(number))]
+
+
+def _longest_at_a_change(cron: Cron, days: Sequence[int], where: ZoneInfo) -> timedelta:
+    """The longest real span between two runs around a change of clocks; zero where there is none."""
+    longest = timedelta(0)
+    for change in _changes_of_clocks(where):
+        # the change is within a day of this one; whole days without a run may lie on both sides
+        first, last = max(bisect_left(days, change - 1) - 1, 0), bisect_right(days, change + 1) + 1
+        near = (datetime.combine(date.fromordinal(day), at) for day in days[first:last] for at in cron.times())
+        moments = sorted(moment for wall_clock in near for moment in _moments(wall_clock, where))
+        longest = max(longest, *(later - earlier for earlier, later in pairwise(moments)), timedelta(0))
+    return longest
+
+
+def _changes_of_clocks(where: ZoneInfo) -> list[int]:
+    """The days, by number, in the second of the eight years on which the zone's distance from UTC changes."""
+    start = datetime(_FIRST_OF_EIGHT_YEARS.year + 1, 1, 1, tzinfo=UTC)
+    midnights = [start + number * _ONE_DAY for number in range(367)]
+    offsets = [midnight.astimezone(where).utcoffset() for midnight in midnights]
+    return [
+        day.toordinal() for day, (before, after) in zip(midnights, pairwise(offsets), strict=False) if before != after
+    ]

@@ -246,3 +246,11 @@ def test_a_schedule_that_cannot_meet_the_objective_is_a_warning(schedule: str, r
 
     assert verdict.accepted
     assert ("Warning: runs are up to" in verdict.message) is warned
+
+
+def test_the_night_in_which_clocks_change_is_told_beforehand():
+    changes = {"schedule": "0 3 * * *", "timeZone": "Europe/Berlin", "objectives.rpo": "25h"}
+
+    verdict = judge(read_policy_spec(edited(POSTGRES, changes)), mine=None, neighbours=())
+
+    assert "Warning: runs are up to 25h apart where the clocks change, and objectives.rpo is 25h" in verdict.message

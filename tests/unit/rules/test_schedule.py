@@ -1,8 +1,9 @@
 """Schedules, held against robfig/cron: `schedules.jsonl` is what that library made of them (see `robfig/main.go`)."""
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,38 @@ def test_a_zone_that_is_not_in_the_database_is_refused(name: str):
 )
 def test_the_longest_span_between_two_runs(schedule: str, longest: timedelta | None):
     assert interval(schedule) == longest
+
+
+@pytest.mark.parametrize(
+    ("schedule", "time_zone", "longest"),
+    [
+        ("0 3 * * *", "Europe/Berlin", timedelta(hours=25)),
+        ("0 2 * * *", "Europe/Berlin", timedelta(hours=47)),
+        ("0 4 * * SUN", "Europe/Berlin", timedelta(days=7, hours=1)),
+        ("0 12 * * SAT", "America/New_York", timedelta(days=7, hours=1)),
+        ("0 5 1 * *", "Europe/Berlin", timedelta(days=31, hours=1)),
+        ("0 0 * * *", "Australia/Lord_Howe", timedelta(hours=24, minutes=30)),
+        ("*/15 * * * *", "Europe/Berlin", timedelta(minutes=15)),
+        ("0 2,14 * * *", "Europe/Berlin", timedelta(hours=23)),
+        ("0 3 * * *", "Asia/Kolkata", timedelta(days=1)),
+        ("@every 24h", "Europe/Berlin", timedelta(days=1)),
+    ],
+)
+def test_a_change_of_clocks_counts_in_the_longest_span(schedule: str, time_zone: str, longest: timedelta):
+    assert interval(schedule, time_zone) == longest
+
+
+@pytest.mark.parametrize("schedule", ["0 3 * * *", "30 2 * * *", "15 1-4 * * *", "0 9-17/2 * * MON-FRI"])
+@pytest.mark.parametrize("time_zone", ["Europe/Berlin", "Australia/Lord_Howe", "America/Sao_Paulo"])
+def test_no_two_runs_of_a_year_are_farther_apart_than_it_says(schedule: str, time_zone: str):
+    runs = followed(schedule, time_zone, NOW, 1500)
+
+    assert max(later - earlier for earlier, later in pairwise(runs)) == interval(schedule, time_zone)
+
+
+def test_a_run_every_minute_is_judged_in_a_moment():
+    began = time.process_time()
+
+    assert interval("* * * * *", "Europe/Paris") == timedelta(minutes=1)
+
+    assert time.process_time() - began < 3
