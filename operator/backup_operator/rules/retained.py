@@ -1,4 +1,7 @@
-"""Room `rules`: `status.retention` from what workers report of retention; pure. Called by `rules.stored`."""
+"""Room `rules`: `status.retention` from what workers report of retention; pure.
+
+Called by `rules.stored` and `rules.status`.
+"""
 
 from datetime import UTC, datetime
 
@@ -34,6 +37,16 @@ def with_result(known: RetentionStatus | None, result: RetentionResult) -> Reten
         stopped=result.stopped or None,
         left=result.left or None,
     )
+
+
+def of_rules(known: RetentionStatus | None, digest: str) -> RetentionStatus | None:
+    """What is known of retention without a preview of other rules than those with this digest.
+
+    The digest goes with it: rules that are changed back are previewed anew.
+    """
+    if known is None or known.preview is None or not digest or known.rules_digest == digest:
+        return known
+    return known.model_copy(update={"preview": None, "rules_digest": None})
 
 
 def _last_heard(known: RetentionStatus) -> datetime:

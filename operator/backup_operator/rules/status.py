@@ -31,6 +31,7 @@ from backup_operator.rules.conditions import (
     scheduled,
     sentence,
 )
+from backup_operator.rules.retained import of_rules
 from backup_operator.rules.runs import JobSeen, JobState, Verdict, verdict_of
 from backup_operator.rules.schedule import ScheduleInvalid, TimeZoneUnknown, next_run
 from backup_operator.rules.stored import Letter, stored, usual_duration
@@ -76,6 +77,7 @@ def next_status(before: BackupPolicyStatus, sight: Sight, now: datetime) -> Back
     known = before if _is_of_the_same_store(before, sight) else _of_another_store(before)
     verdicts = _verdicts(sight.backups)
     after = stored(known.model_copy(update={"store": sight.store}), _letters(sight, verdicts), now)
+    after = after.model_copy(update={"retention": of_rules(after.retention, sight.retention_digest)})
     runs = _runs(sight, after, _last_failed(known, sight.backups, verdicts), now)
     findings = _findings(sight, after, runs, now)
     return after.model_copy(

@@ -33,6 +33,7 @@ _OF_THE_STORE = frozenset(
 )
 """Reasons of a failed run or inventory that say that the volume could not be used."""
 _GIB = 1 << 30
+_BEING_READ = "What would be deleted is being read from the store."
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def retained(status: BackupPolicyStatus, runs: Runs, wish: Wish) -> Finding | No
     if known is None or (known.applied_at is None and not wish.dry_run):
         return None
     if known.applied_at is None or wish.dry_run:
-        return _dry_run(known, wish)
+        return _dry_run(known, wish, is_empty=status.backup_count == 0)
     trouble = _trouble(known, status, runs, wish)
     if trouble is not None:
         return trouble
@@ -74,23 +75,34 @@ def retained(status: BackupPolicyStatus, runs: Runs, wish: Wish) -> Finding | No
     return true(reason, " ".join(_applied_words(known, known.applied_at, wish)))
 
 
-def _dry_run(known: RetentionStatus, wish: Wish) -> Finding:
-    if known.stopped and known.preview is None:
+def _dry_run(known: RetentionStatus, wish: Wish, *, is_empty: bool) -> Finding:
+    is_of_these_rules = not _is_of_other_rules(known, wish)
+    if is_of_these_rules and known.stopped and known.preview is None:
         return false(Reason.NOT_YET_APPLIED, f"What would be deleted cannot be said: {sentence(known.stopped)}")
-    preview = known.preview
-    if preview is None:
-        effect = "What would be deleted is being read from the store."
-    elif not preview.count:
-        effect = f"By the rules nothing would be deleted; {_count(known.kept or 0)} would stay."
-    else:
-        effect = f"By the rules {_going_words(preview)}, would be deleted; {known.kept or 0} would stay."
-    if known.blocked:
+    effect = _effect_words(known, is_empty=is_empty) if is_of_these_rules or is_empty else _BEING_READ
+    if known.blocked and is_of_these_rules:
         more = _verb(known.blocked, "is", "are")
         effect += f" {_count(known.blocked)} more {more} held while the newest one is implausible."
     patch = """'{"spec":{"retention":{"dryRun":false}}}'"""
     release = wish.kubectl(f"patch bp {wish.policy} --type merge -p {patch}")
     words = f"spec.retention.dryRun is true: nothing is deleted. {effect} To have the rules applied: {release}"
     return true(Reason.DRY_RUN, words)
+
+
+def _effect_words(known: RetentionStatus, *, is_empty: bool) -> str:
+    preview = known.preview
+    if is_empty:
+        return "The store holds no backup, so nothing would be deleted."
+    if preview is None:
+        return _BEING_READ
+    if not preview.count:
+        return f"By the rules nothing would be deleted; {_count(known.kept or 0)} would stay."
+    return f"By the rules {_going_words(preview)}, would be deleted; {known.kept or 0} would stay."
+
+
+def _is_of_other_rules(known: RetentionStatus, wish: Wish) -> bool:
+    """Whether what is foretold was foretold of rules that are not those of the spec."""
+    return bool(wish.retention_digest) and known.rules_digest != wish.retention_digest
 
 
 def _trouble(known: RetentionStatus, status: BackupPolicyStatus, runs: Runs, wish: Wish) -> Finding | None:
@@ -156,7 +168,7 @@ def _applied_words(known: RetentionStatus, applied_at: datetime, wish: Wish) -> 
 
 def _changed_rules_words(known: RetentionStatus, applied_at: datetime, wish: Wish) -> list[str]:
     preview = known.preview
-    if wish.retention_digest and known.rules_digest != wish.retention_digest:
+    if _is_of_other_rules(known, wish):
         return ["The rules have changed since; what they will delete is being read from the store."]
     if preview is None or preview.at <= applied_at or not preview.count:
         return []

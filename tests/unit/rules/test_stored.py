@@ -14,8 +14,10 @@ from backup_operator.api.backuppolicy import (
     RetentionPreview,
     RetentionStatus,
 )
+from backup_operator.contract.order import RetentionOrder
 from backup_operator.contract.report import Catalog, Comparison, Departure, Fault, Report, RetentionResult, StorageUse
 from backup_operator.rules.occurrences import happenings
+from backup_operator.rules.previews import effect_is_unknown
 from backup_operator.rules.retained import with_result
 from backup_operator.rules.runs import JobSeen, JobState
 from backup_operator.rules.status import next_status
@@ -135,6 +137,20 @@ def test_an_edit_is_foretold_and_then_done():
     assert told.retention == WITH_PREVIEW
     assert "the next good run deletes 1 backup (c)" in words(told, "Retained")
     assert next_status(told, replace(asked, inventories=()), NOW).wire() == told.wire()
+
+
+def test_a_preview_of_other_rules_is_not_kept():
+    asked = replace(WISHED, dry_run=True, retention_digest="later", inventories=(inventory(HOUR, retention=FORETOLD),))
+    previewed = next_status(EMPTY, asked, NOW)
+
+    edited = next_status(previewed, replace(asked, retention_digest="latest"), NOW)
+
+    assert previewed.retention is not None
+    assert previewed.retention.preview == PREVIEW
+    assert edited.retention is not None
+    assert edited.retention.preview is None
+    assert "being read" in words(edited, "Retained")
+    assert effect_is_unknown(edited, RetentionOrder(digest="latest", dry_run=True))
 
 
 def test_what_is_known_of_a_store_is_not_said_of_another():

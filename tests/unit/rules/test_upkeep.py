@@ -167,14 +167,14 @@ RETAINED = {
         {"retention": applied()}, TRUE, Reason.DRY_RUN, ("nothing is deleted.", "is being read"), DRY
     ),
     "a dry run that deletes nothing": Case(
-        {"retention": RetentionStatus(kept=3, preview=preview(0))},
+        {"retention": RetentionStatus(kept=3, preview=preview(0), rules_digest="now")},
         TRUE,
         Reason.DRY_RUN,
         ("nothing would be deleted; 3 backups would stay.",),
         DRY,
     ),
     "a dry run": Case(
-        {"retention": RetentionStatus(kept=3, preview=preview(1))},
+        {"retention": RetentionStatus(kept=3, preview=preview(1), rules_digest="now")},
         TRUE,
         Reason.DRY_RUN,
         (
@@ -183,11 +183,35 @@ RETAINED = {
         ),
         DRY,
     ),
+    "a dry run after an edit, while only the effect of the old rules is known": Case(
+        {"retention": applied(rules_digest="before", preview=preview(1), blocked=2), "backup_count": 3},
+        TRUE,
+        Reason.DRY_RUN,
+        ("nothing is deleted. What would be deleted is being read from the store. To have the rules applied",),
+        DRY,
+    ),
+    "a dry run after an edit, while the old rules could not be planned": Case(
+        {"retention": applied(rules_digest="before", stopped="the time zone is unknown")},
+        TRUE,
+        Reason.DRY_RUN,
+        ("is being read from the store.",),
+        DRY,
+    ),
+    "a dry run after an edit of the rules of an empty store, which nobody reads": Case(
+        {"retention": applied(rules_digest="before"), "backup_count": 0},
+        TRUE,
+        Reason.DRY_RUN,
+        ("The store holds no backup, so nothing would be deleted.",),
+        DRY,
+    ),
     "a dry run that could not be planned": Case(
-        {"retention": RetentionStatus(stopped="the time zone is unknown")}, FALSE, Reason.NOT_YET_APPLIED, wish=DRY
+        {"retention": RetentionStatus(stopped="the time zone is unknown", rules_digest="now")},
+        FALSE,
+        Reason.NOT_YET_APPLIED,
+        wish=DRY,
     ),
     "a dry run while something is held": Case(
-        {"retention": RetentionStatus(kept=3, preview=preview(0), blocked=2), "comparison": out_of_line()},
+        {"retention": applied(kept=3, preview=preview(0), blocked=2), "comparison": out_of_line()},
         TRUE,
         Reason.DRY_RUN,
         ("2 backups more are held while the newest one is implausible.",),
