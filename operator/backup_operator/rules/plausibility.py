@@ -243,6 +243,14 @@ class _Usual:
         if _has_collapsed(found, expected, SMALLEST_KEYS) and (expected >= SMALLEST_KEYS or expected > expiring):
             words = f"holds {found:,} keys that do not expire instead of about {expected:,.0f}"
             yield _Finding(Reason.KEYS_COLLAPSED, words)
+        elif not any(run.keys) and self._always_held_keys():
+            expected = median(sum(figures) for figures in self.keys)
+            yield _Finding(Reason.KEYS_COLLAPSED, f"holds no key at all instead of about {expected:,.0f}")
+
+    def _always_held_keys(self) -> bool:
+        """Whether there were so many keys, expiring or not, that a cache that is only flushed has some again."""
+        totals = [sum(figures) for figures in self.keys]
+        return all(totals) and median(totals) >= SMALLEST_KEYS
 
     def _of_size(self, run: SeenRun) -> Iterator[_Finding]:
         if not self.sizes or self._caches():
