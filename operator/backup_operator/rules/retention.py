@@ -9,7 +9,7 @@ Whatever the rules say, these stay:
 - a run that begins in the future: a clock was wrong. Until its time comes it counts for no rule and not for the floor;
 - a run that is held by the caller, with the caller's reason;
 - a run that only a leap of the clock makes too old: age is believed no further than a quarter of `maxAge` beyond the
-  run before the newest, so that two runs have to agree on the date;
+  newest run that is well before the newest of all, so that two runs have to agree on the date, and not two at once;
 - a run that was never verified, until a verified one is newer. It counts for no rule.
 
 A plan does not depend on the runs' order, deletes nothing that a later plan would keep, and finds nothing more to do
@@ -24,6 +24,10 @@ from types import MappingProxyType
 
 BELIEVED_SHARE_OF_MAX_AGE = 4
 """A fourth: with fewer runs than that within `maxAge` it keeps one more, and the floor of three is larger anyway."""
+
+VOUCHED_SHARE_OF_MAX_AGE = 32
+"""Runs so much of `maxAge` apart vouch for a date: 22.5 h of 30 d, so that nightly ones do, and one and its repeat on
+the same wrong clock do not. The runs' own pace is no measure: it changes as runs go, and so would the plans."""
 
 
 class Rule(StrEnum):
@@ -232,10 +236,12 @@ def _age_ground(counted: Sequence[StoredRun], max_age: timedelta, now: datetime)
 
 
 def _disbelieved(counted: Sequence[StoredRun], max_age: timedelta, now: datetime) -> timedelta:
-    """The part of an age that only the newest run, or nothing but the clock, vouches for."""
+    """The part of an age that only the newest run, those made beside it, or nothing but the clock vouches for."""
     if len(counted) < 2:
         return timedelta()
-    return max(timedelta(), now - counted[1].started_at - max_age / BELIEVED_SHARE_OF_MAX_AGE)
+    latest = counted[0].started_at - max_age / VOUCHED_SHARE_OF_MAX_AGE
+    vouching = next((run for run in counted if run.started_at <= latest), counted[-1])
+    return max(timedelta(), now - vouching.started_at - max_age / BELIEVED_SHARE_OF_MAX_AGE)
 
 
 def _last_ground(counted: Sequence[StoredRun], count: int) -> _Ground:
