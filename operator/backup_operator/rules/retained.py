@@ -24,7 +24,8 @@ def with_result(known: RetentionStatus | None, result: RetentionResult) -> Reten
     if result.dry_run:
         done = known or RetentionStatus()
         if result.stopped:
-            return done.model_copy(update={"stopped": result.stopped, "rules_digest": foretold["rules_digest"]})
+            digest = foretold["rules_digest"]
+            return done.model_copy(update={"stopped": result.stopped, "rules_digest": digest, "preview": None})
         # why the last real run was cut short stays true until the next one
         unsolved = done.stopped if done.applied_at is not None else None
         return done.model_copy(update={**foretold, "stopped": unsolved, "preview": _preview(result, at)})

@@ -99,6 +99,14 @@ WITH_PREVIEW = DONE.model_copy(
             DONE.model_copy(update={"stopped": "the zone is unknown"}),
             id="a preview that could not be made",
         ),
+        pytest.param(
+            WITH_PREVIEW,
+            result(dry_run=True, kept=0, rules=(), stopped="the zone is unknown", rules_digest="latest"),
+            WITH_PREVIEW.model_copy(
+                update={"stopped": "the zone is unknown", "rules_digest": "latest", "preview": None}
+            ),
+            id="a preview that could not be made takes that of other rules away",
+        ),
     ],
 )
 def test_retention_is_known_as_it_was_done_and_as_it_is_foretold(
