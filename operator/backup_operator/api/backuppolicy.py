@@ -273,6 +273,8 @@ class RetentionStatus(StatusPart):
     """The backup that goes next; absent when none does within sight."""
     preview: RetentionPreview | None = None
     """What a dry run would delete: with spec.retention.dryRun, and after a change of the rules until the next run."""
+    dry_run_at: Time | None = None
+    """When the newest good run deleted nothing because of spec.retention.dryRun; absent after one that did its work."""
     rules_digest: str | None = None
     """Which rules this is about; read by the operator."""
 

@@ -12,9 +12,10 @@ from backup_operator.contract.report import RetentionResult
 _NAMED = 5
 
 
-def with_result(known: RetentionStatus | None, result: RetentionResult) -> RetentionStatus:
+def with_result(known: RetentionStatus | None, result: RetentionResult, *, of_run: bool = False) -> RetentionStatus:
     """What is known of retention after one more result; an older one than the last changes nothing.
 
+    `of_run`: a good run says it, not an inventory.
     A dry run, and every inventory is one, says what is kept and what would go; what really went, and when, stays.
     """
     at = to_the_second(result.applied_at)
@@ -23,6 +24,8 @@ def with_result(known: RetentionStatus | None, result: RetentionResult) -> Reten
     foretold = _foretold(result)
     if result.dry_run:
         done = known or RetentionStatus()
+        if of_run:
+            done = done.model_copy(update={"dry_run_at": at})
         if result.stopped:
             digest = foretold["rules_digest"]
             return done.model_copy(update={"stopped": result.stopped, "rules_digest": digest, "preview": None})

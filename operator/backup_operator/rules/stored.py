@@ -114,7 +114,7 @@ def _with_report(status: BackupPolicyStatus, report: Report, now: datetime) -> B
     elif report.catalog is not None and (report.catalog.backups or not report.catalog.count):
         changes["last_successful_backup"] = _newest_in(report.catalog, status, now)
     if report.retention is not None:
-        changes["retention"] = with_result(status.retention, report.retention)
+        changes["retention"] = with_result(status.retention, report.retention, of_run=report.kind == "Backup")
     if report.comparison is not None:
         changes["comparison"] = _comparison(report.comparison)
     elif report.catalog is not None and not report.catalog.count and not report.catalog.locked:

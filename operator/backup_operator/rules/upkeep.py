@@ -9,6 +9,7 @@ from datetime import datetime
 
 from backup_operator.api.backuppolicy import (
     BackupPolicyStatus,
+    BackupRecord,
     ComparisonStatus,
     FailedBackup,
     OtherFiles,
@@ -72,7 +73,7 @@ def retained(status: BackupPolicyStatus, runs: Runs, wish: Wish) -> Finding | No
     if trouble is not None:
         return trouble
     reason = Reason.FLOOR_REACHED if known.held_back else Reason.APPLIED
-    return true(reason, " ".join(_applied_words(known, known.applied_at, wish)))
+    return true(reason, " ".join(_applied_words(known, known.applied_at, runs, wish)))
 
 
 def _dry_run(known: RetentionStatus, wish: Wish, *, is_empty: bool) -> Finding:
@@ -140,7 +141,12 @@ def _is_behind(known: RetentionStatus, runs: Runs) -> bool:
     if good is None or applied_at is None or applied_at >= good.completed_at or runs.active is not None:
         return False
     nothing_left = preview is not None and preview.at >= good.completed_at and not preview.count
-    return not nothing_left
+    return not nothing_left and not _was_dry_run(known, good)
+
+
+def _was_dry_run(known: RetentionStatus, good: BackupRecord | None) -> bool:
+    """Whether the newest good run left retention undone because it was told to."""
+    return good is not None and known.dry_run_at is not None and known.dry_run_at >= good.completed_at
 
 
 def _behind_words(known: RetentionStatus, runs: Runs) -> str:
@@ -152,10 +158,12 @@ def _behind_words(known: RetentionStatus, runs: Runs) -> str:
     )
 
 
-def _applied_words(known: RetentionStatus, applied_at: datetime, wish: Wish) -> list[str]:
+def _applied_words(known: RetentionStatus, applied_at: datetime, runs: Runs, wish: Wish) -> list[str]:
     gone, size = known.deleted or 0, size_in_words(known.freed_bytes or 0)
     went = f"deleted {_named(gone, known.deleted_names or ())}, {size} freed" if gone else "deleted nothing"
     words = [f"Retention ran at {format_time(applied_at)}: kept {known.kept or 0}, {went}.{_left_words(known)}"]
+    if _was_dry_run(known, runs.last_good):
+        words.append("Since then spec.retention.dryRun was on; the next good run applies the rules.")
     if held := known.held_back:
         words.append(f"Of those kept, {held} {_verb(held, 'stays', 'stay')} only by spec.retention.minimum.")
     if following := known.next_to_go:

@@ -147,6 +147,24 @@ def test_an_edit_is_foretold_and_then_done():
     assert next_status(told, replace(asked, inventories=()), NOW).wire() == told.wire()
 
 
+def test_a_released_dry_run_is_no_fault_until_the_next_run_applies_the_rules():
+    real = run(5 * HOUR, retention=result(5 * HOUR))
+    dry = run(3 * HOUR, retention=result(2 * HOUR, dry_run=True, going=("c",), going_count=1))
+    seen = replace(WISHED, backups=(real, dry))
+
+    held = next_status(EMPTY, replace(seen, dry_run=True), NOW)
+    released = next_status(held, seen, NOW)
+    done = next_status(released, replace(seen, backups=(real, dry, run(HOUR, retention=result(HOUR / 2)))), NOW)
+
+    assert told(held, released) == []
+    assert conditions(held)["Retained"] == "DryRun"
+    assert (conditions(released)["Retained"], conditions(released)["Ready"]) == ("Applied", "Ready")
+    assert "dryRun was on; the next good run applies the rules." in words(released, "Retained")
+    assert "dryRun was on" not in words(done, "Retained")
+    assert done.retention is not None
+    assert done.retention.dry_run_at is None
+
+
 def test_a_preview_of_other_rules_is_not_kept():
     asked = replace(WISHED, dry_run=True, retention_digest="later", inventories=(inventory(HOUR, retention=FORETOLD),))
     previewed = next_status(EMPTY, asked, NOW)

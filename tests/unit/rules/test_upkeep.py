@@ -127,6 +127,20 @@ RETAINED = {
     "a good run whose report was lost, and the store tells that some should have gone": Case(
         {"retention": applied(applied_at=NOW - 25 * HOUR, preview=preview(2))}, FALSE, Reason.NOT_YET_APPLIED
     ),
+    "a dry run was released, and no run came since": Case(
+        {"retention": applied(applied_at=NOW - 25 * HOUR, dry_run_at=NOW - HOUR, preview=preview(2, at=NOW - HOUR))},
+        TRUE,
+        Reason.APPLIED,
+        (
+            "dryRun was on; the next good run applies the rules. By the present rules the next good run deletes",
+            "2 backups (backup_0, backup_1), 2.0 GiB. To hold it back",
+        ),
+    ),
+    "a dry run was released, and the report of a run since was lost": Case(
+        {"retention": applied(applied_at=NOW - 25 * HOUR, dry_run_at=NOW - 2 * HOUR, preview=preview(2))},
+        FALSE,
+        Reason.NOT_YET_APPLIED,
+    ),
     "a good run whose report is still to come": Case(
         {"retention": applied(applied_at=NOW - 25 * HOUR)},
         TRUE,
