@@ -3,7 +3,8 @@
 The runs are walked from old to new. Each is compared with the last few *that were in line*, and joins them only when
 it is in line itself: a collapse does not become the usual state because days pass, and data that is back is in line at
 once. What was in line when it was made stays so: retention thins out what it was compared with. A person accepts a
-change by naming a run; from that one on the comparison begins anew.
+change by naming a run; from that one on the comparison begins anew. When the data is back as it was before, that is
+over: what was accepted once is no leave to lose it again.
 
 Housekeeping is no collapse: keys that expire, the oldest partition of a dated series, a queue that is empty today.
 """
@@ -107,6 +108,8 @@ class _Walk:
         self._newest, self._compared_with, self._finding = run, len(self._usual), finding
         if finding is None:
             self._since = ""
+            if self._before_change.is_back_with(run):
+                self._before_change, self._usual = _Usual(), _Usual(tables=self._before_change.tables)
             self._usual.add(run)
         else:
             self._since = self._since or self._known_since(run)
@@ -184,6 +187,10 @@ class _Usual:
         if before is None:
             return _Steady((rows,), int(rows >= STEADY_ROWS))
         return _Steady((*before.counts, rows)[-COMPARED_RUNS:], before.runs + 1 if rows >= STEADY_ROWS else 0)
+
+    def is_back_with(self, run: SeenRun) -> bool:
+        """Whether the run is in line with these; not when there are none."""
+        return self.last is not None and self.finding(run) is None
 
     def finding(self, run: SeenRun) -> _Finding | None:
         """What is out of line, the gravest first; None when nothing is, or there is nothing to compare with."""

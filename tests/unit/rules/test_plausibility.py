@@ -10,38 +10,11 @@ from backup_operator.contract.report import Comparison
 from backup_operator.rules.plausibility import (
     COMPARED_RUNS,
     SMALLEST_BYTES,
-    KeyFigures,
     SeenRun,
     compare_newest,
 )
 from backup_operator.vocabulary.reasons import Reason
-
-Tables = dict[str, int]
-BIG = 20 * SMALLEST_BYTES
-APP: Tables = {"public.users": 1000, "public.orders": 3000, "public.notes": 0}
-
-
-def name_of(number: int) -> str:
-    return f"backup_202611{1 + number // 24:02}_{number % 24:02}0000"
-
-
-def rows(tables: Tables, size_bytes: int = BIG, **changes) -> SeenRun:
-    return SeenRun("", "spec", size_bytes, rows_per_table=tables, **changes)
-
-
-def keys(lasting: int, expiring: int = 0, size_bytes: int = BIG, **changes) -> SeenRun:
-    return SeenRun("", "spec", size_bytes, keys=KeyFigures(lasting, expiring), **changes)
-
-
-def named(runs: list[SeenRun]) -> list[SeenRun]:
-    """The runs, begun one an hour."""
-    return [replace(run, name=name_of(number)) for number, run in enumerate(runs)]
-
-
-def comparison_of(*runs: SeenRun, accepted: int | None = None) -> Comparison:
-    compared = compare_newest(named(list(runs)), "" if accepted is None else name_of(accepted))
-    assert compared is not None
-    return compared
+from tests.support.seen_runs import APP, BIG, Tables, comparison_of, keys, name_of, named, rows
 
 
 @dataclass(frozen=True)
@@ -286,45 +259,12 @@ def test_the_first_run_out_of_line_is_known_though_retention_has_deleted_it():
     assert accepted_meanwhile.since_run == ""
 
 
-def test_an_accepted_run_is_told_as_accepted_and_the_next_one_compared_with_it():
-    before = [GOOD] * 3 + [BAD] * 2
-
-    at_once = comparison_of(*before, accepted=4)
-    next_one = comparison_of(*before, BAD, accepted=4)
-    worse = comparison_of(*[GOOD] * 3, *[rows({"users": 500})] * 3, BAD, accepted=4)
-
-    assert (at_once.reason, at_once.accepted, at_once.compared_with) == (None, True, 0)
-    assert (next_one.reason, next_one.accepted, next_one.compared_with) == (None, True, 1)
-    assert (worse.reason, worse.since_run) == (Reason.TABLE_VANISHED, name_of(6))
-
-
-@pytest.mark.parametrize("accepted", [3, 4], ids=["its first run", "its newest run"])
-def test_data_that_comes_back_after_it_was_accepted_is_in_line_and_no_change_any_more(accepted):
-    compared = comparison_of(*[GOOD] * 3, BAD, BAD, GOOD, accepted=accepted)
-
-    assert (compared.reason, compared.accepted) == (None, False)
-
-
-def test_a_run_of_the_future_cannot_be_accepted():
-    compared = comparison_of(GOOD, BAD, accepted=2)
-
-    assert (compared.reason, compared.accepted) == (Reason.ROWS_COLLAPSED, False)
-
-
 def test_what_was_in_line_when_it_was_made_stays_so_though_what_was_between_is_gone():
     """Ten years of monthly backups shrank by and by; retention has left two of them."""
     thinned = [rows({"users": 90_000}), rows({"users": 9_000}, was_in_line=True), rows({"users": 8_900})]
 
     assert comparison_of(*thinned).reason is None
     assert comparison_of(*thinned, rows({"users": 3})).reason is Reason.ROWS_COLLAPSED
-
-
-def test_what_was_accepted_when_a_run_was_made_is_known_from_the_store():
-    after = rows(dict.fromkeys(APP, 0), was_in_line=True, accepted_run=name_of(2))
-
-    compared = comparison_of(GOOD, GOOD, BAD, after, BAD)
-
-    assert (compared.reason, compared.accepted, compared.compared_with) == (None, True, 1)
 
 
 TABLES = st.dictionaries(st.sampled_from(["users", "orders", "log_2026_01", "log_2026_02"]), st.integers(0, 5000))
