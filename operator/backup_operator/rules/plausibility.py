@@ -10,8 +10,8 @@ Housekeeping is no collapse: keys that expire, the oldest partition of a dated s
 """
 
 import re
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from statistics import median
@@ -38,10 +38,15 @@ WIPED_BELOW = 0.1
 """Of the median of one such table: beside a larger one it may be gone though the rows in all hardly move."""
 EXPIRING_SHARE = 0.1
 """Of all keys. Where more of them expire, the size of a Redis says nothing: caches flush."""
+SMALLEST_SERIES = 3
+"""With fewer tables of one name and different dates, one that goes is no rotation yet."""
+ROTATED_SHARE = 3
+"""A third of a series may go from one run to the next, or as many as have come since."""
 _NAMED_TABLES = 3
 
 _DATED = re.compile(r"(?:19|20)\d\d(?:[-_.a-z]?\d+)*")
 """The date in the name of a partition: `events_2026_11`, `events_p20261123`, `log_y2026m11`."""
+_Date = tuple[int, ...]
 
 
 class KeyFigures(NamedTuple):
@@ -220,16 +225,20 @@ class _Usual:
 
     def _vanished(self, found: Mapping[str, int]) -> dict[str, int]:
         missing = {name: table.rows for name, table in self.tables.items() if table.rows and name not in found}
-        return _without_rotated(missing, found) if missing else missing
+        return self._lost(missing, found)
 
     def _emptied(self, found: Mapping[str, int]) -> dict[str, int]:
         emptied = {name: table.rows for name, table in self._steady_tables() if found.get(name) == 0}
-        return _without_rotated(emptied, found)
+        return self._lost(emptied, found)
 
     def _wiped(self, found: Mapping[str, int]) -> dict[str, int]:
         left = ((name, table, found.get(name, 0)) for name, table in self._steady_tables())
         wiped = {name: table.rows for name, table, rows in left if rows and table.is_wiped_at(rows)}
-        return _without_rotated(wiped, found)
+        return self._lost(wiped, found)
+
+    def _lost(self, missing: Mapping[str, int], found: Mapping[str, int]) -> dict[str, int]:
+        held = (name for name, table in self.tables.items() if table.rows)
+        return _without_rotated(missing, held, found) if missing else {}
 
     def _steady_tables(self) -> Iterator[tuple[str, _Steady]]:
         return ((name, table) for name, table in self.tables.items() if table.runs >= STEADY_RUNS)
@@ -282,17 +291,37 @@ def _has_collapsed(found: int, expected: float, smallest: int) -> bool:
     return found < COLLAPSED_BELOW * expected and (expected >= smallest or found == 0)
 
 
-def _without_rotated(missing: Mapping[str, int], found: Mapping[str, int]) -> dict[str, int]:
-    """The missing tables, except for partitions that are older than all of their dated series that hold rows now."""
-    oldest: dict[str, tuple[int, ...]] = {}
-    for series, date in (_series(name) for name, rows in found.items() if rows and name not in missing):
-        oldest[series] = min(oldest.get(series, date), date)
-    dated = {name: _series(name) for name in missing}
-    rotated = {name for name, (series, date) in dated.items() if date and series in oldest and date < oldest[series]}
+def _without_rotated(missing: Mapping[str, int], held: Iterable[str], found: Mapping[str, int]) -> dict[str, int]:
+    """The missing tables, except for the oldest partitions of dated series, where no more of one went than rotates."""
+    gone, before = _by_series(missing), _by_series(held)
+    left = _by_series(name for name, rows in found.items() if rows and name not in missing)
+    rotated: set[str] = set()
+    for series, dates in gone.items():
+        if _rotates(dates.values(), before.get(series, {}).values(), left.get(series, {}).values()):
+            rotated |= dates.keys()
     return {name: rows for name, rows in missing.items() if name not in rotated}
 
 
-def _series(name: str) -> tuple[str, tuple[int, ...]]:
+def _rotates(gone: Collection[_Date], before: Collection[_Date], left: Collection[_Date]) -> bool:
+    """Whether partitions of these dates went because they were the oldest; younger ones are left, with rows."""
+    members = {*before, *left}
+    if not left or max(gone) >= min(left) or len(members) < SMALLEST_SERIES:
+        return False
+    come = [date for date in left if date > max(before)]
+    return len(gone) <= max(len(members) // ROTATED_SHARE, len(come))
+
+
+def _by_series(names: Iterable[str]) -> dict[str, dict[str, _Date]]:
+    """The names that have a date, with it, for each series."""
+    dated: defaultdict[str, dict[str, _Date]] = defaultdict(dict)
+    for name in names:
+        series, date = _series(name)
+        if date:
+            dated[series][name] = date
+    return dated
+
+
+def _series(name: str) -> tuple[str, _Date]:
     """The name without its date, and the numbers of the date; none where it has none."""
     dates = list(_DATED.finditer(name))
     if not dates:

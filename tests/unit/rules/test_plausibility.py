@@ -27,6 +27,8 @@ class Case:
 
 
 PARTITIONS: Tables = {f"public.events_2026_{month:02}": 500 for month in range(1, 7)}
+OLDEST = [f"ev_2025_{month:02}" for month in range(1, 12)]
+YEAR: Tables = APP | dict.fromkeys([*OLDEST, "ev_2025_12"], 10)
 CHUNKS: Tables = {f"log.events_p202611{day:02}": 500 for day in range(10, 20)}
 
 
@@ -143,6 +145,41 @@ CASES = [
         None,
     ),
     Case("the oldest day dropped", [rows(CHUNKS)] * 7, rows(without(CHUNKS, "log.events_p20261110")), None),
+    Case(
+        "all partitions but the newest dropped",
+        [rows(YEAR)] * 7,
+        rows(APP | {"ev_2025_12": 10}),
+        Reason.TABLE_VANISHED,
+        "lacks 11 tables that held rows: ev_2025_01",
+    ),
+    Case(
+        "all partitions but the newest emptied",
+        [rows(YEAR)] * 7,
+        rows(dict.fromkeys(YEAR, 0) | APP | {"ev_2025_12": 10}),
+        Reason.ROWS_COLLAPSED,
+        "holds no row in 11 tables",
+    ),
+    Case("a third of the partitions dropped", [rows(YEAR)] * 7, rows(without(YEAR, *OLDEST[:4])), None),
+    Case("more than a third", [rows(YEAR)], rows(without(YEAR, *OLDEST[:5])), Reason.TABLE_VANISHED, "lacks 5 tables"),
+    Case(
+        "more than a third, and as many new ones",
+        [rows(YEAR | {f"ev_2026_{month:02}": 0 for month in range(1, 9)})],
+        rows(without(YEAR, *OLDEST[:5]) | {f"ev_2026_{month:02}": 10 for month in range(1, 6)}),
+        None,
+    ),
+    Case(
+        "one of two yearly tables",
+        [rows(APP | {"orders_2024": 20, "orders_2025": 20})],
+        rows(APP | {"orders_2025": 20}),
+        Reason.TABLE_VANISHED,
+        "orders_2024 (20)",
+    ),
+    Case(
+        "one of two yearly tables when the next one has come",
+        [rows(APP | {"orders_2024": 20, "orders_2025": 20})],
+        rows(APP | {"orders_2025": 20, "orders_2026": 1}),
+        None,
+    ),
     Case(
         "a partition in the middle dropped",
         [rows(PARTITIONS)] * 7,
