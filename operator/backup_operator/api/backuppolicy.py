@@ -222,6 +222,8 @@ class StorageStatus(StatusPart):
     """Used by this policy's store."""
     full_at: Time | None = None
     """When the volume will be full if runs go on at their pace and grow as they did; absent when not within sight."""
+    proven_at: Time | None = None
+    """When a run or an inventory last used it to its end; a fault of the volume holds until then."""
 
 
 class NextToGo(StatusPart):

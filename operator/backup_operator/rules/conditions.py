@@ -65,6 +65,8 @@ class Runs:
     missed_run_at: datetime | None = None
     """A start on schedule that is over and that the CronJob controller has not made."""
     suspended: bool = False
+    unproven_store: Condition | None = None
+    """StorageAvailable as it was, where no job has used this very store to its end since."""
     locked_backups: int = 0
     """Backups in the store that were written under another passphrase than the present one."""
 

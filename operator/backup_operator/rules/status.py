@@ -5,7 +5,7 @@ status before; the newest catalog that a worker reported is the truth about the 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from backup_operator.api.backuppolicy import (
@@ -14,7 +14,7 @@ from backup_operator.api.backuppolicy import (
     BackupRecord,
     FailedBackup,
 )
-from backup_operator.api.meta import format_time, size_in_words, to_the_second
+from backup_operator.api.meta import Condition, format_time, size_in_words, to_the_second
 from backup_operator.api.storage import DEFAULT_USAGE_LIMIT_PERCENT
 from backup_operator.contract.report import Fault, Report
 from backup_operator.rules.conditions import (
@@ -79,6 +79,7 @@ def next_status(before: BackupPolicyStatus, sight: Sight, now: datetime) -> Back
     after = stored(known.model_copy(update={"store": sight.store}), _letters(sight, verdicts), now)
     after = after.model_copy(update={"retention": of_rules(after.retention, sight.retention_digest)})
     runs = _runs(sight, after, _last_failed(known, sight.backups, verdicts), now)
+    runs = replace(runs, unproven_store=_unproven_store(known, after))
     findings = _findings(sight, after, runs, now)
     return after.model_copy(
         update={
@@ -112,6 +113,14 @@ def _runs(sight: Sight, store: BackupPolicyStatus, last_failed: FailedBackup | N
         inventory_reason=_inventory_reason(inventory, store.last_successful_backup),
         locked_backups=store.locked_backups or 0,
     )
+
+
+def _unproven_store(known: BackupPolicyStatus, after: BackupPolicyStatus) -> Condition | None:
+    """What was said of the store, unless a job that is new proves it, or it is another store."""
+    proofs = [one.storage and one.storage.proven_at for one in (known, after)]
+    if known.store is None or proofs[0] != proofs[1]:
+        return None
+    return next((one for one in known.conditions if one.type == ConditionType.STORAGE_AVAILABLE), None)
 
 
 def _missed_run(seen: ScheduleSeen, now: datetime) -> datetime | None:

@@ -106,7 +106,7 @@ def _not_older(report: Report, before: BackupPolicyStatus, now: datetime) -> boo
 def _with_report(status: BackupPolicyStatus, report: Report, now: datetime) -> BackupPolicyStatus:
     changes: dict[str, object] = {}
     if report.storage is not None:
-        changes |= {"storage": _storage(report.storage), "used": _used_words(report.storage)}
+        changes |= {"storage": _storage(report, report.storage, status.storage), "used": _used_words(report.storage)}
     if report.catalog is not None:
         changes |= _catalog_fields(report.catalog)
     if report.backup is not None and report.outcome is Outcome.SUCCEEDED:
@@ -177,13 +177,18 @@ def _other_files(catalog: Catalog) -> OtherFiles | None:
     return OtherFiles(old_scripts=catalog.old_files or 0, foreign=catalog.foreign_files or 0, names=catalog.other_names)
 
 
-def _storage(use: StorageUse) -> StorageStatus:
+def _storage(report: Report, use: StorageUse, known: StorageStatus | None) -> StorageStatus:
+    """Use of the volume; a job that failed proves nothing of it, it may have read a volume that takes no writes."""
+    proofs = [known.proven_at] if known is not None and known.proven_at is not None else []
+    if report.outcome is Outcome.SUCCEEDED:
+        proofs.append(to_the_second(report.completed_at))
     return StorageStatus(
         used_bytes=use.used_bytes,
         capacity_bytes=use.capacity_bytes,
         used_percent=use.used_percent,
         store_bytes=use.store_bytes,
         full_at=use.full_at and to_the_second(use.full_at),
+        proven_at=max(proofs, default=None),
     )
 
 

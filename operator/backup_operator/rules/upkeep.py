@@ -19,6 +19,7 @@ from backup_operator.api.backuppolicy import (
 )
 from backup_operator.api.meta import ACCEPTED_ANNOTATION, format_time, size_in_words
 from backup_operator.rules.conditions import Finding, Runs, false, sentence, true
+from backup_operator.vocabulary.conditions import ConditionStatus
 from backup_operator.vocabulary.reasons import Reason
 
 _OF_THE_STORE = frozenset(
@@ -185,12 +186,14 @@ def _changed_rules_words(known: RetentionStatus, applied_at: datetime, wish: Wis
 
 
 def storage_available(status: BackupPolicyStatus, runs: Runs, wish: Wish) -> Finding | None:
-    """Whether the volume could be written by the newest run, and is used below its limit."""
+    """Whether the volume could be written by the newest run that came so far, and is used below its limit."""
     failed, storage = runs.last_failed, status.storage
     if failed is not None and runs.newest_failed and failed.reason in _OF_THE_STORE:
         return false(failed.reason, _unwritable_words(failed, storage, wish))
     if runs.inventory_reason in _OF_THE_STORE:
         return false(runs.inventory_reason, f"The store could not be read: {sentence(runs.inventory_words)}")
+    if (held := _unsolved(runs)) is not None:
+        return held
     if storage is None:
         return None
     facts = _use_words(storage, status.other_files, wish)
@@ -200,10 +203,19 @@ def storage_available(status: BackupPolicyStatus, runs: Runs, wish: Wish) -> Fin
     return false(Reason.USAGE_ABOVE_LIMIT, f"{facts[0]}, {limit}.{facts[1]} {_more_room_words(storage, wish)}")
 
 
+def _unsolved(runs: Runs) -> Finding | None:
+    """The fault of the volume that was known before a run failed that did not come so far as to use it."""
+    before, is_late = runs.unproven_store, runs.newest_failed or runs.inventory_reason is not None
+    if before is None or before.status is not ConditionStatus.FALSE or not is_late:
+        return None
+    reason = next((one for one in _OF_THE_STORE if one.value == before.reason), None)
+    return false(reason, before.message) if reason is not None else None
+
+
 def _unwritable_words(failed: FailedBackup, storage: StorageStatus | None, wish: Wish) -> str:
     hint = f" Hint: {sentence(failed.hint)}" if failed.hint else ""
     known = f" When last seen, {storage.used_percent} % of claim {wish.claim} were used." if storage else ""
-    return f"The newest run could not use the volume: {sentence(failed.message)}{hint}{known}"
+    return f"A run could not use the volume: {sentence(failed.message)}{hint}{known}"
 
 
 def _use_words(storage: StorageStatus, other: OtherFiles | None, wish: Wish) -> tuple[str, str]:

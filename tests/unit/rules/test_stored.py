@@ -23,7 +23,7 @@ from backup_operator.rules.runs import JobSeen, JobState
 from backup_operator.rules.status import next_status
 from backup_operator.vocabulary.choices import Outcome
 from backup_operator.vocabulary.reasons import Reason
-from tests.unit.rules.test_status import EMPTY, HOUR, NOW, SIGHT, conditions, good_report, job, line
+from tests.unit.rules.test_status import EMPTY, HOUR, NOW, SIGHT, bad_report, conditions, good_report, job, line
 
 WISHED = replace(SIGHT, retention_digest="now", accepted_run="")
 
@@ -307,6 +307,34 @@ def test_a_failed_run_leaves_what_is_known_of_the_upkeep():
     after = next_status(before, replace(WISHED, backups=(job("b", HOUR, report),)), NOW)
 
     assert (after.retention, after.storage) == (before.retention, before.storage)
+
+
+def test_a_fault_of_the_store_holds_until_a_job_has_used_the_store_again():
+    good = run(9 * HOUR)
+    read_only = job("b", 5 * HOUR, bad_report(5 * HOUR, Reason.CLAIM_READ_ONLY))
+    # this one has read the volume, which proves nothing of writing to it
+    refused = job(
+        "c",
+        4 * HOUR,
+        bad_report(4 * HOUR, Reason.AUTHENTICATION_FAILED).model_copy(update={"storage": good_report(HOUR).storage}),
+    )
+    no_node = Fault(reason=Reason.UNSCHEDULABLE, message="no node", retryable=True)
+    waiting = replace(job("d", 2 * HOUR, state=JobState.ACTIVE), trouble=no_node)
+    said = []
+    status = EMPTY
+    for jobs in ((good,), (good, read_only), (good, read_only, refused), (good, refused), (good, refused, waiting)):
+        status = next_status(status, replace(WISHED, backups=jobs), NOW)
+        said.append(conditions(status)["StorageAvailable"])
+    held = words(status, "StorageAvailable")
+    elsewhere = next_status(status, replace(WISHED, store="other:prod/app-db"), NOW)
+    read = replace(WISHED, backups=(good, refused, waiting), inventories=(inventory(HOUR),))
+    proven = next_status(status, read, NOW)
+
+    assert said == ["BelowLimit", *["ClaimReadOnly"] * 4]
+    assert held.startswith("A run could not use the volume: ")
+    assert "StorageAvailable" not in conditions(elsewhere)
+    assert conditions(proven)["StorageAvailable"] == "BelowLimit"
+    assert conditions(next_status(proven, read, NOW))["StorageAvailable"] == "BelowLimit"
 
 
 def test_runs_that_take_too_long_for_the_objective_are_warned_of_as_soon_as_that_is_known():
