@@ -51,8 +51,13 @@ class Policy:
         return conditions_of(found)[condition]
 
     def wait_for_cronjob(self) -> str:
-        """The name of the policy's CronJob, once the operator has made it."""
+        """The name of the policy's CronJob, once the operator has made it by the newest edit of the policy."""
         self.wait_for("Scheduled", "True" if not self.is_suspended else "False")
+        wait_until(
+            lambda: self.object,
+            lambda seen: seen["status"].get("observedGeneration") == seen["metadata"]["generation"],
+            for_what="the operator has seen the newest edit",
+        )
         return self.cronjob["metadata"]["name"]  # type: ignore[no-any-return] # a name is text
 
     @property
