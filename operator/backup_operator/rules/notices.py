@@ -5,7 +5,7 @@ neither. A notice stays in it until each of its targets has accepted it: told at
 process; twice only when that ends between an acceptance and the next write.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -107,7 +107,8 @@ def policy_notified(
     conditions = {one.type: one for one in after.conditions if one.type not in unsaid}
     if _is_rejected_and_therefore_not_scheduled(conditions):
         del conditions[ConditionType.SCHEDULED.value]
-    return _Book(before.notified, post).turned(conditions.values(), _OF_POLICY).closed()
+    absent = _OF_POLICY.keys() - conditions.keys()
+    return _Book(before.notified, post).turned(conditions.values(), _OF_POLICY).kept(absent, _OF_POLICY).closed()
 
 
 def never_succeeded_told_at(
@@ -160,6 +161,10 @@ def _with_hint(message: str, hint: str | None) -> str:
     return f"{sentence(message)} Hint: {sentence(hint)}" if hint else sentence(message)
 
 
+def _kind_of_trouble(reason: str, pair: _Pair) -> Kind:
+    return Kind.STUCK if reason in _NEVER_STARTS else pair.trouble
+
+
 class _Book:
     """The next `status.notified` in the making."""
 
@@ -182,8 +187,8 @@ class _Book:
             if told and pair.end is not None:
                 self.add(pair.end, now.reason, _with_hint(now.message, hint))
             return
-        trouble = Kind.STUCK if now.reason in _NEVER_STARTS else pair.trouble
-        if not self._post.targets(trouble) and not (pair.end and self._post.targets(pair.end)):
+        trouble = _kind_of_trouble(now.reason, pair)
+        if not self._concerns_anybody(trouble, pair):
             return
         self._told += told
         # a trouble that goes to and fro between two reasons is told once of each
@@ -191,6 +196,19 @@ class _Book:
             return
         self._told.append(ToldTrouble(condition=now.type, reason=now.reason, since=now.last_transition_time))
         self.add(trouble, now.reason, _with_hint(now.message, hint))
+
+    def kept(self, absent: Collection[str], pairs: Mapping[str, _Pair]) -> "_Book":
+        """Keep what was told of conditions of which nothing is said now: their end is still to be told."""
+        self._told += [
+            one
+            for one in self._known.told
+            if one.condition in absent
+            and self._concerns_anybody(_kind_of_trouble(one.reason, pairs[one.condition]), pairs[one.condition])
+        ]
+        return self
+
+    def _concerns_anybody(self, trouble: Kind, pair: _Pair) -> bool:
+        return bool(self._post.targets(trouble) or (pair.end and self._post.targets(pair.end)))
 
     def add(self, kind: Kind, reason: str, message: str) -> None:
         """Owe a notice to everyone who takes its kind."""

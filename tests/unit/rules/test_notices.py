@@ -129,6 +129,21 @@ def test_what_is_unknown_ends_no_trouble():
     assert policy.turns(condition("Fresh", "WithinObjective", holds=True)) == ["Fresh(WithinObjective) to mail"]
 
 
+def test_what_is_not_said_for_a_while_ends_no_trouble():
+    policy = Policy()
+    full = condition("StorageAvailable", "StorageFull", holds=False)
+    policy.turns(full)
+
+    assert policy.turns(GOOD) == []
+    assert policy.turns(full) == []
+    assert policy.turns(condition("StorageAvailable", "BelowLimit", holds=True)) == ["StorageOk(BelowLimit) to mail"]
+    policy.turns(full)
+    policy.turns(GOOD)
+    policy.routes = (Route("pager", frozenset({NotificationKind.STALE})),)
+    policy.turns(GOOD)
+    assert policy.status.notified is None
+
+
 def test_a_notice_is_owed_until_each_target_has_it():
     policy = Policy(Route("mail"), Route("chat"))
     policy.turns(failed())
