@@ -96,6 +96,7 @@ class Engine:
 
     def _show_figures(self) -> None:
         show, lease = self._signals.add_gauge, str(self._settings.lease)
+        self._signals.lease = lease
         show("queue_length", "Policies and requests that wait for their reconcile.", lambda: self._queue.length)
         is_leader = self.leadership.taken.is_set
         show(

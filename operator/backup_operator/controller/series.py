@@ -21,7 +21,7 @@ from backup_operator.controller.cluster import Manifest
 PREFIX = "backup_operator_"
 
 HELP: Mapping[str, str] = {
-    "policy_info": "A BackupPolicy: what it backs up, when, and to which claim and path; always 1.",
+    "policy_info": "A BackupPolicy: source, schedule, claim and path, and its operator's Lease; always 1.",
     "policy_created_timestamp_seconds": "When the BackupPolicy was created.",
     "last_success_timestamp_seconds": "When the newest verified backup was stored and verified.",
     "last_success_started_timestamp_seconds": "When the newest verified backup began; its data is no older than this.",
@@ -48,8 +48,8 @@ HELP: Mapping[str, str] = {
 """Every series of an object, with what it tells."""
 
 
-def policy_series(policy: Manifest) -> tuple[Sample, ...]:
-    """What is known about a policy."""
+def policy_series(policy: Manifest, lease: str = "") -> tuple[Sample, ...]:
+    """What is known about a policy; `lease` is that of the operator that serves it."""
     metadata, spec, status = policy["metadata"], policy.get("spec") or {}, policy_status_in(policy)
     place = {"namespace": metadata["namespace"], "policy": metadata["name"]}
     numbers = {
@@ -59,7 +59,7 @@ def policy_series(policy: Manifest) -> tuple[Sample, ...]:
         **_numbers_of_store(status),
     }
     return (
-        _sample("policy_info", place | _words(spec, status)),
+        _sample("policy_info", place | _words(spec, status) | ({"lease": lease} if lease else {})),
         *(_sample(name, place, value) for name, value in numbers.items() if value is not None),
         *(
             _sample("condition", {**place, "condition": one.type, "status": one.status.value, "reason": one.reason})

@@ -80,7 +80,9 @@ class Signals(Collector):
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
-        self._policies = _Shelf(policy_series)
+        self.lease = ""
+        """Which operator tells it; alerts of one release go by it."""
+        self._policies = _Shelf(lambda policy: policy_series(policy, self.lease))
         self._requests = _Shelf(request_series)
         self._gauges: list[_Gauge] = []
         self._notices: Callable[[], Mapping[str, int]] | None = None
@@ -169,7 +171,8 @@ class Signals(Collector):
             yield metric
         if self._notices is not None:
             notices = CounterMetricFamily(PREFIX + "notifications", "Attempts to send a notice.", labels=["result"])
-            for result, count in self._notices().items():
+            # one step for the interpreter: the event loop may count a new result meanwhile
+            for result, count in dict(self._notices()).items():
                 notices.add_metric([result], count)
             yield notices
 

@@ -212,3 +212,28 @@ def test_the_operators_own_figures_are_asked_at_each_scrape():
     assert scraped(signals)["api_requests_total"] == {about: 1}
     waiting.clear()
     assert scraped(signals)["queue_length"] == {(): 0}
+
+
+class Growing(dict[str, int]):
+    """A new key comes while somebody goes through the others."""
+
+    def items(self) -> Any:
+        for key in self:
+            self["retried"] = 1
+            yield key, self[key]
+
+
+def test_a_result_that_is_counted_during_a_scrape_does_not_break_it():
+    signals = Signals()
+    signals.add_notices(lambda: Growing(sent=2))
+
+    assert scraped(signals)["notifications_total"] == {(("result", "sent"),): 2}
+
+
+def test_a_policy_names_the_lease_of_the_operator_that_serves_it():
+    signals = Signals()
+    signals.lease = "ops/keeper"
+    signals.policy_seen(NEW)
+
+    (info,) = scraped(signals)["policy_info"]
+    assert dict(info)["lease"] == "ops/keeper"
