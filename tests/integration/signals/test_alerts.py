@@ -12,6 +12,8 @@ HOUR = 3600
 DAY = 24 * HOUR
 LEADER: Series = {'leader{lease="backup-operator/backup-operator"}': 1}
 
+INFO: Series = {'policy_info{namespace="prod",policy="app-db",lease="backup-operator/backup-operator"}': 1}
+
 
 def now(minute: int) -> float:
     return 60 * minute
@@ -74,8 +76,8 @@ CASES = [
     of_condition("BackupNotScheduled", "Accepted", "InvalidSpec", "Accepted"),
     Case(
         "BackupMetricsAbsent",
-        {**LEADER, **of_policy(policy_info=1)},
-        {**LEADER, **of_policy(policy_info=1), **condition("Ready", "True", "Ready")},
+        {**LEADER, **INFO},
+        {**LEADER, **INFO, **condition("Ready", "True", "Ready")},
     ),
     Case("BackupOperatorDown", {}, LEADER),
 ]
@@ -126,7 +128,63 @@ def test_a_restart_fires_nothing(judge: Judge, case: Case):
 def test_a_backup_is_stale_from_its_deadline_on(judge: Judge):
     scene = Scene().phase(90, of_policy(last_success_started_timestamp_seconds=0, objective_rpo_seconds=HOUR))
 
-    judge.firing("BackupStale", scene, {59: False, 60: False, 61: True, 89: True})
+    judge.firing("BackupStale", scene, {60: False, 70: False, 71: True, 89: True})
+
+
+def test_a_run_that_makes_it_fresh_within_minutes_wakes_nobody(judge: Judge):
+    case = BY_ALERT["BackupStale"]
+    scene = Scene().phase(10, case.well).phase(9, case.trouble).phase(20, case.well)
+
+    judge.firing("BackupStale", scene, dict.fromkeys(range(39), False))
+
+
+def test_a_backup_of_the_future_is_stale_where_its_condition_says_so(judge: Judge):
+    figures = of_policy(last_success_started_timestamp_seconds=9 * DAY, objective_rpo_seconds=HOUR)
+    scene = Scene().phase(30, {**figures, **condition("Fresh", "False", "ObjectiveExceeded")})
+
+    judge.firing("BackupStale", scene, {9: False, 10: True, 29: True})
+    judge.words(
+        "BackupStale",
+        scene,
+        20,
+        {
+            "summary": "The newest backup of prod/app-db claims to begin in the future",
+            "description": "A clock was or is wrong: how old the newest backup is, nobody can tell. "
+            "What is wrong: kubectl -n prod describe bp app-db",
+            "runbook": "kubectl -n backup-operator get configmap backup-operator-runbooks "
+            "-o jsonpath='{.data.BackupStale}'",
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("full_at", "words"), [(20 * 60 + 2 * DAY, "will be full in 2d 0h 0m 0s"), (HOUR / 4, "should be full by now")]
+)
+def test_a_volume_is_full_soon_or_by_now(judge: Judge, full_at: float, words: str):
+    scene = Scene().phase(30, of_policy(storage_full_timestamp_seconds=full_at))
+    runbook = "kubectl -n backup-operator get configmap backup-operator-runbooks -o jsonpath='{.data.%s}'"
+    description = (
+        "That is what the sizes of the last runs foretell; a long weekend may pass before someone looks again. "
+        "Use and outlook: kubectl -n prod get bp app-db -o jsonpath='{.status.storage}'"
+    )
+
+    judge.words(
+        "BackupStorageFullSoon",
+        scene,
+        20,
+        {
+            "summary": f"The volume for backups of prod/app-db {words}",
+            "description": description,
+            "runbook": runbook % "BackupStorageFullSoon",
+        },
+    )
+
+
+def test_retention_that_is_blocked_between_two_runs_alone_wakes_nobody(judge: Judge):
+    case = BY_ALERT["BackupRetentionBlocked"]
+    scene = Scene().phase(10, case.well).phase(9, case.trouble).phase(20, case.well)
+
+    judge.firing("BackupRetentionBlocked", scene, dict.fromkeys(range(39), False))
 
 
 def test_a_new_policy_has_as_long_as_its_objective_says(judge: Judge):
@@ -189,6 +247,23 @@ def test_an_operator_that_is_down_is_one_alert_and_not_one_for_every_policy(judg
     judge.firing("BackupOperatorDown", scene, {31: False, 36: True, 89: True})
 
 
+@pytest.mark.parametrize(("up", "away"), [(2, 2), (1, 5), (3, 3), (1, 12)])
+def test_an_operator_in_a_crash_loop_is_down(judge: Judge, up: int, away: int):
+    scene = Scene().phase(60, LEADER)
+    for _ in range(60 // (up + away)):
+        scene.gap(away).phase(up, LEADER)
+
+    judge.firing("BackupOperatorDown", scene, {59: False} | dict.fromkeys(range(85, 110), True))
+
+
+def test_a_crash_loop_is_over_five_minutes_after_the_last_crash(judge: Judge):
+    scene = Scene().phase(30, LEADER)
+    for _ in range(10):
+        scene.gap(2).phase(2, LEADER)
+
+    judge.firing("BackupOperatorDown", scene.phase(30, LEADER), {69: True, 80: False, 99: False})
+
+
 def test_an_operator_that_waits_for_the_lease_is_not_at_work(judge: Judge):
     waiting = dict.fromkeys(LEADER, 0)
 
@@ -197,6 +272,24 @@ def test_an_operator_that_waits_for_the_lease_is_not_at_work(judge: Judge):
 
 def test_the_operator_of_another_release_does_not_count(judge: Judge):
     judge.firing("BackupOperatorDown", Scene().phase(30, {'leader{lease="other/other"}': 1}), {20: True})
+
+
+def test_the_policies_of_another_release_are_not_told_to_be_absent(judge: Judge):
+    other = {
+        'leader{lease="other/other"}': 1.0,
+        'policy_info{namespace="b",policy="of-other",lease="other/other"}': 1.0,
+    }
+    scene = Scene().phase(30, {**LEADER, **other}).phase(60, LEADER)
+
+    judge.firing("BackupMetricsAbsent", scene, dict.fromkeys(range(90), False))
+
+
+def test_policies_of_a_release_that_is_down_are_no_alerts_of_their_own_beside_another(judge: Judge):
+    scene = Scene().phase(30, {**BY_ALERT["BackupMetricsAbsent"].well, 'leader{lease="other/other"}': 1})
+
+    scene.phase(60, {'leader{lease="other/other"}': 1})
+
+    judge.firing("BackupMetricsAbsent", scene, dict.fromkeys(range(90), False))
 
 
 def test_an_alert_says_what_is_wrong_and_what_to_type(judge: Judge):
