@@ -31,6 +31,7 @@ from backup_operator.rules.notices import (
     never_succeeded_told_at,
     policy_notified,
     restore_notified,
+    still_trying_told_at,
 )
 
 log = logging.getLogger(__name__)
@@ -105,8 +106,9 @@ class Notifier:
         self, before: BackupPolicyStatus, after: BackupPolicyStatus, rpo: timedelta | None
     ) -> datetime | None:
         """When a policy becomes worth a notice without anything happening."""
-        moment = never_succeeded_told_at(before, after, rpo) if self._routes else None
-        return moment if moment is not None and moment > self._desk.clock() else None
+        moments = (never_succeeded_told_at(before, after, rpo), still_trying_told_at(after)) if self._routes else ()
+        now = self._desk.clock()
+        return min((moment for moment in moments if moment is not None and moment > now), default=None)
 
     def restore_noted(
         self, subject: Subject, before: RestoreRequestStatus, after: RestoreRequestStatus

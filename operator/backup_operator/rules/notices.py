@@ -20,6 +20,8 @@ from backup_operator.vocabulary.reasons import Reason
 
 GIVEN_UP_AFTER = timedelta(hours=24)
 """So long a notice is tried; afterwards nobody would know what to do with it."""
+_PATIENCE = timedelta(minutes=5)
+"""So long a run may wait for a new node, a new volume or its next attempt before anybody is told."""
 _MESSAGE_LIMIT = 1000
 _NEVER_STARTS = (Reason.RUN_STUCK, Reason.POD_PENDING, Reason.UNSCHEDULABLE)
 
@@ -104,11 +106,33 @@ def policy_notified(
     """`status.notified` of a policy whose status goes from one to the other; None when there is nothing to keep."""
     waits = post.now < (never_succeeded_told_at(before, after, rpo) or post.now)
     unsaid = {ConditionType.FRESH.value} if waits else set()
+    if post.now < (still_trying_told_at(after) or post.now):
+        unsaid |= _of_the_failed_run(after)
     conditions = {one.type: one for one in after.conditions if one.type not in unsaid}
     if _is_rejected_and_therefore_not_scheduled(conditions):
         del conditions[ConditionType.SCHEDULED.value]
     absent = _OF_POLICY.keys() - conditions.keys()
     return _Book(before.notified, post).turned(conditions.values(), _OF_POLICY).kept(absent, _OF_POLICY).closed()
+
+
+def still_trying_told_at(after: BackupPolicyStatus) -> datetime | None:
+    """When the trouble of a run that has not given up yet is worth a notice. None: at once, as nothing goes on."""
+    failed, active = after.last_failed_backup, after.active_backup
+    if failed is None or active is None or failed.job_name != active.job_name:
+        return None
+    return max(active.since, failed.completed_at or active.since) + _PATIENCE
+
+
+def _of_the_failed_run(after: BackupPolicyStatus) -> set[str]:
+    """The conditions that are false because of the newest run that failed."""
+    reason = after.last_failed_backup.reason if after.last_failed_backup else None
+    return {
+        one.type
+        for one in after.conditions
+        if one.type in (ConditionType.LAST_RUN_SUCCEEDED, ConditionType.STORAGE_AVAILABLE)
+        and one.status is ConditionStatus.FALSE
+        and one.reason == reason
+    }
 
 
 def never_succeeded_told_at(

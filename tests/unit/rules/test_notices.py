@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from backup_operator.api.backuppolicy import BackupPolicyStatus
+from backup_operator.api.backuppolicy import ActiveBackup, BackupPolicyStatus, FailedBackup
 from backup_operator.api.meta import Condition
 from backup_operator.api.notified import OWED_NOTICES, NotifiedStatus
 from backup_operator.api.restorestatus import RestoreRequestStatus
@@ -18,9 +18,11 @@ from backup_operator.rules.notices import (
     notice_id,
     policy_notified,
     restore_notified,
+    still_trying_told_at,
 )
 from backup_operator.vocabulary.conditions import ConditionStatus
 from backup_operator.vocabulary.notifications import MEANING, NotificationKind
+from backup_operator.vocabulary.reasons import Reason
 
 NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
 RPO = timedelta(hours=25)
@@ -249,6 +251,51 @@ def test_a_refused_spec_is_one_notice_not_two():
     refused = [condition(kind, "InvalidSpec", holds=False) for kind in ("Accepted", "Scheduled")]
 
     assert Policy().turns(*refused) == ["Rejected(InvalidSpec) to mail"]
+
+
+def trying(reason: str, **failed_at: Any) -> dict[str, Any]:
+    """A run whose Job is there and whose pod does not start, or whose attempt has failed."""
+    failed_run = FailedBackup(reason=Reason(reason), message="no", job_name="app-1", started_at=NOW, **failed_at)
+    return {"last_failed_backup": failed_run, "active_backup": ActiveBackup(job_name="app-1", since=NOW)}
+
+
+@pytest.mark.parametrize(("reason", "notice"), [("Unschedulable", "Stuck"), ("ClaimPending", "Failed")])
+def test_a_run_that_waits_for_a_node_or_a_volume_is_told_after_five_minutes(reason: str, notice: str):
+    policy = Policy()
+    troubles = [failed(reason), condition("StorageAvailable", "ClaimPending", holds=False)]
+    low = ["StorageLow(ClaimPending) to mail"]
+    told_early = [] if reason == "ClaimPending" else low
+
+    assert policy.turns(*troubles, **trying(reason)) == told_early
+    assert still_trying_told_at(policy.status) == NOW + timedelta(minutes=5)
+    policy.now = NOW + timedelta(minutes=5, seconds=-1)
+    assert policy.turns(*troubles) == []
+    policy.now = NOW + timedelta(minutes=5)
+    assert policy.turns(*troubles) == [f"{notice}({reason}) to mail", *([] if told_early else low)]
+
+
+def test_a_run_that_starts_or_succeeds_in_time_is_told_to_nobody():
+    policy = Policy()
+
+    assert policy.turns(failed("Unschedulable"), **trying("Unschedulable")) == []
+    assert policy.turns(GOOD, active_backup=None) == []
+    assert policy.status.notified is None
+
+
+def test_a_run_that_has_given_up_is_told_at_once():
+    policy = Policy()
+    policy.turns(failed(), **trying("AuthenticationFailed", completed_at=NOW))
+
+    assert policy.owed() == []
+    assert policy.turns(failed(), active_backup=None) == ["Failed(AuthenticationFailed) to mail"]
+
+
+def test_a_trouble_that_was_told_stays_so_while_the_next_run_tries():
+    policy = Policy()
+    policy.turns(failed())
+
+    assert policy.turns(failed("Unschedulable"), **trying("Unschedulable")) == []
+    assert policy.turns(GOOD, active_backup=None) == ["Recovered(Succeeded) to mail"]
 
 
 NEVER = condition("Fresh", "NeverSucceeded", holds=False)
