@@ -6,6 +6,9 @@ once. What was in line when it was made stays so: retention thins out what it wa
 change by naming a run; from that one on the comparison begins anew. When the data is back as it was before, that is
 over: what was accepted once is no leave to lose it again.
 
+What drains by and by is in line every night, so rows and lasting keys are compared with those of long ago as well: with
+the oldest runs in line of two months, of which retention may have left fewer.
+
 Housekeeping is no collapse: keys that expire, the oldest partition of a dated series, a queue that is empty today.
 """
 
@@ -13,17 +16,23 @@ import re
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from itertools import islice
 from statistics import median
 from typing import NamedTuple
 
 from backup_operator.contract.report import Comparison
+from backup_operator.rules.naming import parse_run_name
 from backup_operator.vocabulary.reasons import Reason
 
 COMPARED_RUNS = 7
 """A week of nights: their median bears three odd ones, and follows what grows or shrinks by and by."""
 COLLAPSED_BELOW = 0.5
 """Of the median. Housekeeping rarely takes half of everything between two runs, and an accident rarely leaves half."""
+LONG_AGO = timedelta(days=60)
+"""Before the last run in line, not before now: a collapse that nobody looks at is none the less one."""
+DRAINED_BELOW = 0.1
+"""Of the median of the oldest few of that time. A clean-up that goes on for weeks rarely takes nine of ten."""
 SMALLEST_ROWS = 100
 """With fewer rows in all, half of them come and go in a day's work; that none is left is told of any number."""
 SMALLEST_KEYS = 100
@@ -146,6 +155,28 @@ class _Walk:
         )
 
 
+@dataclass
+class _Course:
+    """A figure in the runs in line of a long time."""
+
+    figures: deque[tuple[datetime, int]] = field(default_factory=deque)
+
+    def add(self, run: str, figure: int) -> None:
+        named = parse_run_name(run)
+        if named is None:
+            return
+        self.figures.append((named.at, figure))
+        while self.figures[0][0] < named.at - LONG_AGO:
+            self.figures.popleft()
+
+    def drained_from(self, found: int, smallest: int) -> float | None:
+        """What it was long ago, where nearly all of that is gone; with a few runs, none of them is long ago."""
+        if len(self.figures) <= COMPARED_RUNS:
+            return None
+        once = median(figure for _, figure in islice(self.figures, COMPARED_RUNS))
+        return once if once >= smallest and found < DRAINED_BELOW * once else None
+
+
 class _Steady(NamedTuple):
     """A table in the runs that are in line: its rows in the last ones, and in how many in a row it held some."""
 
@@ -173,6 +204,8 @@ class _Usual:
     keys: deque[KeyFigures] = field(default_factory=lambda: deque(maxlen=COMPARED_RUNS))
     sizes: deque[int] = field(default_factory=lambda: deque(maxlen=COMPARED_RUNS))
     tables: dict[str, _Steady] = field(default_factory=dict)
+    rows_long: _Course = field(default_factory=_Course)
+    keys_long: _Course = field(default_factory=_Course)
 
     def __len__(self) -> int:
         """How many runs a run is compared with."""
@@ -183,8 +216,11 @@ class _Usual:
         self.sizes.append(run.size_bytes)
         if run.keys is not None:
             self.keys.append(run.keys)
+            self.keys_long.add(run.name, run.keys.lasting)
         if run.rows_per_table is not None:
-            self.rows.append(sum(run.rows_per_table.values()))
+            rows = sum(run.rows_per_table.values())
+            self.rows.append(rows)
+            self.rows_long.add(run.name, rows)
             self.tables = {table: self._steady(table, rows) for table, rows in run.rows_per_table.items()}
 
     def _steady(self, table: str, rows: int) -> _Steady:
@@ -217,6 +253,8 @@ class _Usual:
             words = f"holds {rows:,} rows instead of about {expected:,.0f}"
             yield _Finding(Reason.ROWS_COLLAPSED, _with_losses(words, self._losses(found)))
             return
+        if once := self.rows_long.drained_from(rows, SMALLEST_ROWS):
+            yield _Finding(Reason.ROWS_COLLAPSED, f"holds {rows:,} rows of about {once:,.0f} some weeks ago")
         if emptied := self._emptied(found):
             yield _Finding(Reason.ROWS_COLLAPSED, f"holds no row in {_named(emptied)}")
         if wiped := self._wiped(found):
@@ -262,6 +300,9 @@ class _Usual:
         elif not any(run.keys) and self._always_held_keys():
             expected = median(sum(figures) for figures in self.keys)
             yield _Finding(Reason.KEYS_COLLAPSED, f"holds no key at all instead of about {expected:,.0f}")
+        elif once := self.keys_long.drained_from(found, SMALLEST_KEYS):
+            words = f"holds {found:,} keys that do not expire of about {once:,.0f} some weeks ago"
+            yield _Finding(Reason.KEYS_COLLAPSED, words)
 
     def _always_held_keys(self) -> bool:
         """Whether there were so many keys, expiring or not, that a cache that is only flushed has some again."""
