@@ -53,6 +53,16 @@ def test_a_runbook_says_what_it_means_how_to_look_what_to_type_and_when_to_worry
         assert "    kubectl" in text
 
 
+def test_a_backup_by_hand_is_begun_with_names_that_fit_any_policy(monitoring: list[dict[str, Any]]):
+    """CronJobs of long names are called otherwise than their policies, and a Job's name has 63 characters at most."""
+    begun = re.findall("create job --from.*", "\n".join(one_of(monitoring, "ConfigMap", "-runbooks")["data"].values()))
+
+    assert len(begun) == 5
+    for command in begun:
+        assert "--from=$(kubectl -n NAMESPACE get cronjob -l backup.agentsflow.ai/policy=POLICY -o name) " in command
+        assert "backup-now-$(date +%s)" in command
+
+
 def test_the_names_of_the_release_are_filled_in():
     on = "--set=monitoring.prometheusRule.enabled=true"
     objects = rendered_chart("--namespace", "ops", "--set=fullnameOverride=keeper", "--set=watchNamespaces={prod}", on)
