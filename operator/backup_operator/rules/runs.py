@@ -160,7 +160,7 @@ def attempt_fault(job: JobSeen, attempt: Attempt) -> Fault | None:
     if _is_good(letter) and attempt.exit_code in (0, None):
         return None
     if attempt.ended_by == "OOMKilled":
-        return _out_of_memory(attempt)
+        return _out_of_memory(job, attempt)
     if letter is not None and letter.fault is not None:
         return letter.fault
     if attempt.disrupted or attempt.ended_by == "Evicted" or attempt.exit_code in (_SIGKILL, _SIGTERM):
@@ -170,13 +170,13 @@ def attempt_fault(job: JobSeen, attempt: Attempt) -> Fault | None:
     return None if attempt.exit_code == 0 else _silent(job, attempt)
 
 
-def _out_of_memory(attempt: Attempt) -> Fault:
+def _out_of_memory(job: JobSeen, attempt: Attempt) -> Fault:
     limit = f" of {attempt.memory_limit}" if attempt.memory_limit else ""
     return Fault(
         reason=Reason.OUT_OF_MEMORY,
         message=f"The worker was killed because it passed its memory limit{limit}",
         detail=f"pod {attempt.pod}",
-        hint="raise spec.job.resources.limits.memory",
+        hint=f"raise spec.job.resources.limits.memory; what it had: kubectl -n {job.namespace} describe job {job.name}",
         retryable=True,
     )
 

@@ -78,7 +78,7 @@ def next_status(before: BackupPolicyStatus, sight: Sight, now: datetime) -> Back
     verdicts = _verdicts(sight.backups)
     after = stored(known.model_copy(update={"store": sight.store}), _letters(sight, verdicts), now)
     after = after.model_copy(update={"retention": of_rules(after.retention, sight.retention_digest)})
-    runs = _runs(sight, after, _last_failed(known, sight.backups, verdicts), now)
+    runs = _runs(sight, after, _last_failed(known, sight, verdicts), now)
     runs = replace(runs, unproven_store=_unproven_store(known, after))
     findings = _findings(sight, after, runs, now)
     return after.model_copy(
@@ -245,9 +245,9 @@ def _good_report(job: JobSeen) -> Report | None:
     return next((report for report in reports if report.outcome is Outcome.SUCCEEDED), None)
 
 
-def _last_failed(before: BackupPolicyStatus, jobs: tuple[JobSeen, ...], verdicts: list[Verdict]) -> FailedBackup | None:
+def _last_failed(before: BackupPolicyStatus, sight: Sight, verdicts: list[Verdict]) -> FailedBackup | None:
     """The newest run that failed; what the status says of a Job that is still there is judged anew."""
-    earlier = before.last_failed_backup
+    earlier, jobs, namespace = before.last_failed_backup, sight.backups, sight.namespace
     with_pods = {job.name for job in jobs if job.attempts}
     failed = [
         _kept_record(earlier, one, one.fault, knows_pods=one.job in with_pods)
@@ -257,17 +257,18 @@ def _last_failed(before: BackupPolicyStatus, jobs: tuple[JobSeen, ...], verdicts
     if earlier is not None and earlier.job_name not in {job.name for job in jobs}:
         failed.append(earlier)
     if (lost := vanished_job(before, jobs)) is not None:
-        failed.append(_lost_record(lost))
+        failed.append(_lost_record(lost, namespace))
     return max(failed, key=_moment, default=None)
 
 
-def _lost_record(lost: ActiveBackup) -> FailedBackup:
+def _lost_record(lost: ActiveBackup, namespace: str) -> FailedBackup:
     """A run whose end nobody saw; it may have ended well, which an inventory of the store then tells."""
     return FailedBackup(
         started_at=lost.since,
         reason=Reason.JOB_LOST,
         message="The Job vanished before its run was seen to end",
-        hint="look for who deleted it: kubectl get events --field-selector involvedObject.kind=Job",
+        hint=f"look for who deleted it: kubectl -n {namespace} get events "
+        f"--field-selector involvedObject.kind=Job,involvedObject.name={lost.job_name}",
         job_name=lost.job_name,
     )
 

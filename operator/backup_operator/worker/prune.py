@@ -33,6 +33,10 @@ _LOG = logging.getLogger(__name__)
 _NAMED_AS_LEFT = 3
 
 
+BY_HAND = "by hand: "
+"""So `asked_by` begins where no policy asks, and a person does."""
+
+
 @dataclass(frozen=True)
 class Pruning:
     """What is to be pruned, by which rules, and who asks."""
@@ -79,7 +83,7 @@ def plan_for(listed: Sequence[ListedRun], pruning: Pruning, now: datetime) -> Pl
     ours = [run for run in listed if run.kind is pruning.kind]
     sizes = {run.name: run.size_bytes for run in ours}
     runs = [StoredRun(run.name, run.started_at, run.verified, _is_no_floor(run, pruning)) for run in ours]
-    rules = rules_of(pruning.retention)
+    rules = rules_of(pruning)
     plan = plan_retention(runs, rules, now, pruning.held)
     blocked = _blocked(plan, pruning.comparison)
     if blocked:
@@ -190,14 +194,15 @@ def _foretold(planned: Planned, *, dry_run: bool) -> dict[str, object]:
     }
 
 
-def rules_of(retention: RetentionOrder) -> RetentionRules:
+def rules_of(pruning: Pruning) -> RetentionRules:
     """The rules of an order. Raises: OrderInvalid for a time zone that the image does not know."""
+    retention = pruning.retention
     try:
         zone = ZoneInfo(retention.time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
         raise OrderInvalid(
             f"retention's time zone {retention.time_zone!r} is unknown",
-            hint="Write an IANA name such as Europe/Berlin: `kubectl edit bp`, spec.timeZone (by hand: --time-zone).",
+            hint=f"Write an IANA name such as Europe/Berlin: {_where_the_zone_is(pruning.asked_by)}.",
         ) from exc
     return RetentionRules(
         max_age=retention.max_age,
@@ -209,6 +214,14 @@ def rules_of(retention: RetentionOrder) -> RetentionRules:
         minimum=retention.minimum,
         zone=zone,
     )
+
+
+def _where_the_zone_is(asked_by: str) -> str:
+    """What to type, for `namespace/name` of a policy; a person by hand has an option."""
+    if asked_by.startswith(BY_HAND):
+        return "--time-zone"
+    namespace, _, policy = asked_by.partition("/")
+    return f"`kubectl -n {namespace} edit bp {policy}`, spec.timeZone"
 
 
 def _event(pruning: Pruning, workplace: Workplace, why: str) -> dict[str, str]:

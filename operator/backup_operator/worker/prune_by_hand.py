@@ -24,7 +24,7 @@ from backup_operator.vocabulary.choices import SourceKind
 from backup_operator.worker.keys import Keys
 from backup_operator.worker.log import say
 from backup_operator.worker.plausible import compare_stored
-from backup_operator.worker.prune import Pruning, plan_for, prune
+from backup_operator.worker.prune import BY_HAND, Pruning, plan_for, prune
 from backup_operator.worker.store.catalog import CatalogReading, read_catalog
 from backup_operator.worker.store.directory import Store
 from backup_operator.worker.store.layout import require_writable
@@ -113,7 +113,7 @@ def _sheet(
     now = workplace.now()
     ours = [run for run in reading.entries if run.kind is kind]
     comparison = compare_stored(ours, store, keys.entries, accepted_run=arguments.accept, now=now)
-    asked_by = f"by hand: {person_at_the_keyboard()}"
+    asked_by = f"{BY_HAND}{person_at_the_keyboard()}"
     pruning = Pruning(_rules(arguments), kind, asked_by, comparison=comparison, accepted_run=arguments.accept)
     planned = plan_for(reading.entries, pruning, now)
     result = prune(store, keys.entries, pruning, workplace) if arguments.delete else None

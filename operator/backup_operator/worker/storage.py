@@ -27,7 +27,7 @@ def with_outlook(use: StorageUse, listed: Iterable[ListedRun], pruning: Pruning,
         if run.kind is pruning.kind and run.verified
     ]
     try:
-        rules = None if pruning.retention.dry_run else rules_of(pruning.retention)
+        rules = None if pruning.retention.dry_run else rules_of(pruning)
     except OrderInvalid:  # then retention deletes nothing, and says so
         rules = None
     room = Room(use.used_bytes, use.capacity_bytes - LEAST_ROOM_BYTES)  # a run that finds less is not begun

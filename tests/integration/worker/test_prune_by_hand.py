@@ -200,7 +200,9 @@ def test_an_unknown_time_zone_is_refused(shelf, capsys):
     code = type_in(place, "--keep-daily", "1", "--time-zone", "Europe/Nowhere", "--delete")
 
     assert code == 20
-    assert "'Europe/Nowhere' is unknown" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "'Europe/Nowhere' is unknown" in said
+    assert "such as Europe/Berlin: --time-zone." in said
     assert there(place) == set(runs)
 
 

@@ -5,7 +5,8 @@ import pytest
 from backup_operator.contract.order import RetentionOrder
 from backup_operator.contract.report import Comparison
 from backup_operator.vocabulary.reasons import Reason
-from backup_operator.worker.prune import Pruning, plan_pruning, preview, prune
+from backup_operator.worker.errors import OrderInvalid
+from backup_operator.worker.prune import Pruning, plan_pruning, preview, prune, rules_of
 from backup_operator.worker.store.audit import verify_audit
 from backup_operator.worker.store.catalog import read_catalog
 from backup_operator.worker.store.directory import Store
@@ -103,6 +104,13 @@ def test_a_preview_with_an_unknown_time_zone_says_so(tmp_path):
 
     assert told.stopped == "retention's time zone 'Europe/Nowhere' is unknown"
     assert told.dry_run
+
+
+def test_an_unknown_time_zone_names_the_policy_to_edit():
+    with pytest.raises(OrderInvalid) as refused:
+        rules_of(pruning(LAST_TWO.model_copy(update={"time_zone": "Europe/Nowhere"})))
+
+    assert "`kubectl -n prod edit bp app-db`" in refused.value.hint
 
 
 # while the newest backup is in doubt

@@ -97,6 +97,14 @@ def test_a_run_on_its_way_says_nothing():
     assert verdict_of(ACTIVE) is None
 
 
+def test_a_run_that_passed_its_memory_limit_says_how_to_see_what_it_had():
+    verdict = verdict_of(replace(FAILED, attempts=(replace(KILLED, ended_by="OOMKilled"),)))
+
+    assert verdict is not None
+    assert verdict.fault is not None
+    assert verdict.fault.hint.endswith(f"kubectl -n {FAILED.namespace} describe job {FAILED.name}")
+
+
 def test_a_good_run_says_so_with_its_report():
     verdict = verdict_of(replace(COMPLETE, attempts=(ended(Reason.LOCK_TIMEOUT), ended())))
 

@@ -281,6 +281,11 @@ def test_a_job_that_vanishes_in_the_middle_is_a_failed_run_until_the_store_says_
 
     assert vanished_job(before, ()) == before.active_backup
     assert conditions(gone)["Ready"] == "JobLost"
+    assert gone.last_failed_backup is not None
+    assert gone.last_failed_backup.hint == (
+        f"look for who deleted it: kubectl -n {SIGHT.namespace} get events "
+        "--field-selector involvedObject.kind=Job,involvedObject.name=b"
+    )
     assert again.wire() == gone.wire()
     assert conditions(found)["Ready"] == "Ready"
 
