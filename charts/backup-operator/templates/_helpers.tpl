@@ -13,7 +13,7 @@
 
 {{- define "backup-operator.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "backup-operator.labels" -}}
@@ -24,7 +24,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
 {{- define "backup-operator.serviceAccount" -}}
-{{- default (include "backup-operator.fullname" .) .Values.serviceAccount.name -}}
+{{- default (include "backup-operator.fullname" .) (.Values.serviceAccount | default dict).name -}}
 {{- end -}}
 
 {{- define "backup-operator.image" -}}
@@ -65,7 +65,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [create]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  resourceNames: [{{ include "backup-operator.fullname" . }}]
+  resourceNames: [{{ include "backup-operator.fullname" . | quote }}]
   verbs: [list, watch]
 {{- end -}}
 
@@ -73,4 +73,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "backup-operator.here" -}}
 {{- $lease := include "backup-operator.leaseNamespace" .root -}}
 {{- .text | replace "NAMESPACE_OF_LEASE" $lease | replace "RELEASE_NAMESPACE" .root.Release.Namespace | replace "RELEASE_NAME" (include "backup-operator.fullname" .root) -}}
+{{- end -}}
+
+{{- define "backup-operator.metricsPort" -}}
+{{- (.Values.operator | default dict).metricsPort | default 8081 | int -}}
 {{- end -}}

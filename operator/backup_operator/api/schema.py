@@ -219,7 +219,7 @@ def as_template(definition: Mapping[str, Any]) -> str:
     text = as_yaml({**definition, "metadata": metadata})
     if "{{" in text:
         raise ValueError("a description holds '{{', which Helm would take for its own")
-    return "{{- if .Values.crds.install }}\n" + text + "{{- end }}\n"
+    return '{{- if dig "install" true (.Values.crds | default dict) }}\n' + text + "{{- end }}\n"
 
 
 def generated_files() -> dict[str, str]:

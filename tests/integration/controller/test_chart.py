@@ -160,3 +160,62 @@ def test_images_are_named_by_tag_or_by_digest():
     (container,) = pod["containers"]
     assert container["image"] == "backup-operator:1.2"
     assert {"name": "BACKUP_IMAGE", "value": "backup-operator-worker@sha256:abc"} in container["env"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "monitoring",
+        "monitoring.prometheusRule",
+        "monitoring.dashboard",
+        "notifications",
+        "testing",
+        "crds",
+        "serviceAccount",
+        "operator",
+        "operator.workers",
+        "operator.metricsPort",
+        "podLabels",
+    ],
+)
+def test_a_value_that_is_null_is_as_if_nothing_was_said(value: str):
+    by_default = rendered_chart()
+
+    told = rendered_chart("--set", f"{value}=null")
+
+    deployment = {one["kind"]: one for one in told}["Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    figures = {one["name"]: one.get("value") for one in container["env"]}
+    assert (figures["WORKERS"], figures["METRICS_PORT"]) == ("8", "8081")
+    assert {one["kind"] for one in told} == {one["kind"] for one in by_default}
+
+
+def test_alert_labels_may_be_null():
+    on = "--set=monitoring.prometheusRule.enabled=true"
+
+    assert rendered_chart(on, "--set=monitoring.prometheusRule.alertLabels=null") == rendered_chart(on)
+
+
+def test_names_that_look_like_numbers_or_booleans_stay_texts():
+    kinds = [f"--set=monitoring.{kind}.enabled=true" for kind in ("serviceMonitor", "podMonitor", "prometheusRule")]
+    odd = ["--set-string=watchNamespaces={99,1e3}", "--set-string=priorityClassName=true", "--set-string=podLabels.a=1"]
+    told = rendered_chart("--namespace", "1234", "--set-string=fullnameOverride=on", *odd, *kinds)
+
+    for one in told:
+        assert isinstance(one["metadata"]["name"], str)
+        assert isinstance(one["metadata"].get("namespace", ""), str)
+        for subject in one.get("subjects", []):
+            assert (subject["name"], subject["namespace"]) == ("on", "1234")
+    (pod,) = [one["spec"]["template"]["spec"] for one in told if one["kind"] == "Deployment"]
+    assert (pod["priorityClassName"], pod["serviceAccountName"]) == ("true", "on")
+    assert {type(one["value"]) for one in pod["containers"][0]["env"] if "value" in one} == {str}
+    assert {"--namespace=99", "--namespace=1e3"} <= set(pod["containers"][0]["args"])
+
+
+def test_labels_of_ones_own_do_not_take_the_place_of_those_that_select():
+    told = rendered_chart("--set-string=podLabels.app\\.kubernetes\\.io/name=mine", "--set-string=podLabels.team=db")
+
+    (deployment,) = [one for one in told if one["kind"] == "Deployment"]
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert labels["team"] == "db"

@@ -95,7 +95,7 @@ def test_the_charts_copy_is_kept_on_uninstall_and_can_be_left_out():
         template = generated_files()[f"charts/backup-operator/templates/crds/{resource.plural}.yaml"]
         first, *lines, last = template.splitlines()
 
-        assert (first, last) == ("{{- if .Values.crds.install }}", "{{- end }}")
+        assert (first, last) == ('{{- if dig "install" true (.Values.crds | default dict) }}', "{{- end }}")
         copy = yaml.safe_load("\n".join(lines))
         assert copy["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
         assert copy == yaml.safe_load(generated_files()[f"crds/{resource.plural}.yaml"])
