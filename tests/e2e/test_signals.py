@@ -102,28 +102,38 @@ def series(port: int, namespace: str) -> dict[str, float]:
 
 
 @pytest.mark.alone
-def test_a_webhook_is_told_of_a_trouble_once_and_of_its_end(ground: Namespace, servers: Servers, operator: Namespace):
+def test_a_webhook_hears_of_each_trouble_once_and_of_its_end(ground: Namespace, servers: Servers, operator: Namespace):
+    """A day passes by the clocks of the operator and its workers: the good backup is stale, and the next runs fail."""
+    ground.apply(objects.backup_policy("app", objects.redis_source()))
+    policy = Policy(ground, "app")
+    policy.back_up("yesterday")
     operator.apply(objects.secret("notices", {"hook": f"json://{start_listener(ground)}/{SECRET}"}))
-    route = {"urlKey": "hook", "events": ["Failed", "Recovered"], "namespaces": [ground.name]}
+    route = {"urlKey": "hook", "events": ["Failed", "Recovered", "Stale", "Fresh"], "namespaces": [ground.name]}
     install_operator(
-        "--set", "notifications.secretName=notices", "--set-json", f"notifications.routes={json.dumps([route])}"
+        *("--set", "notifications.secretName=notices", "--set-json", f"notifications.routes={json.dumps([route])}"),
+        *("--set", f"testing.clockOffsetSeconds={26 * 3600}"),
     )
     try:
+        policy.wait_for("Fresh", "False", "ObjectiveExceeded")
+        wait_until(lambda: told(ground), lambda titles: len(titles) == 1, for_what="the notice of the stale backup")
         ground.apply(servers.app_secret(REDIS_URL=servers.redis_url(password="wrong")))
-        ground.apply(objects.backup_policy("app", objects.redis_source()))
-        policy = Policy(ground, "app")
         for job in ("bad", "worse"):
             policy.start(job)
             assert policy.wait_for_job(job) == "Failed"
-        wait_until(lambda: told(ground), lambda titles: len(titles) == 1, for_what="the notice of the trouble")
+        wait_until(lambda: told(ground), lambda titles: len(titles) == 2, for_what="the notice of the failure")
         ground.apply(servers.app_secret())
         policy.back_up("good")
+        policy.wait_for("Fresh", "True")
 
-        titles = wait_until(lambda: told(ground), lambda titles: len(titles) > 1, for_what="the notice of its end")
+        titles = wait_until(lambda: told(ground), lambda titles: len(titles) > 3, for_what="the notices of both ends")
 
-        assert titles == [
+        assert titles[:2] == [
+            f"{ground.name}/app: there is no fresh backup (ObjectiveExceeded)",
             f"{ground.name}/app: the backup failed (AuthenticationFailed)",
+        ]
+        assert sorted(titles[2:]) == [
             f"{ground.name}/app: backups succeed again",
+            f"{ground.name}/app: there is a fresh backup again",
         ]
         assert SECRET not in str(policy.object["status"])
         wait_until(lambda: policy.status, lambda seen: not seen.get("notified"), for_what="nothing is owed")
