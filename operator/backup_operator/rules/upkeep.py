@@ -69,7 +69,7 @@ def retained(status: BackupPolicyStatus, runs: Runs, wish: Wish) -> Finding | No
     if known is None or (known.applied_at is None and not wish.dry_run):
         return None
     if known.applied_at is None or wish.dry_run:
-        return _dry_run(known, wish, is_empty=status.backup_count == 0)
+        return _dry_run(known, status, wish)
     trouble = _trouble(known, status, runs, wish)
     if trouble is not None:
         return trouble
@@ -77,18 +77,23 @@ def retained(status: BackupPolicyStatus, runs: Runs, wish: Wish) -> Finding | No
     return true(reason, " ".join(_applied_words(known, known.applied_at, runs, wish)))
 
 
-def _dry_run(known: RetentionStatus, wish: Wish, *, is_empty: bool) -> Finding:
-    is_of_these_rules = not _is_of_other_rules(known, wish)
+def _dry_run(known: RetentionStatus, status: BackupPolicyStatus, wish: Wish) -> Finding:
+    is_of_these_rules, is_empty = not _is_of_other_rules(known, wish), status.backup_count == 0
     if is_of_these_rules and known.stopped and known.preview is None:
         return false(Reason.NOT_YET_APPLIED, f"What would be deleted cannot be said: {sentence(known.stopped)}")
     effect = _effect_words(known, is_empty=is_empty) if is_of_these_rules or is_empty else _BEING_READ
     if known.blocked and is_of_these_rules:
-        more = _verb(known.blocked, "is", "are")
-        effect += f" {_count(known.blocked)} more {more} held while the newest one is implausible."
+        effect += _held_words(known.blocked, status.comparison, wish)
     patch = """'{"spec":{"retention":{"dryRun":false}}}'"""
     release = wish.kubectl(f"patch bp {wish.policy} --type merge -p {patch}")
     words = f"spec.retention.dryRun is true: nothing is deleted. {effect} To have the rules applied: {release}"
     return true(Reason.DRY_RUN, words)
+
+
+def _held_words(held: int, found: ComparisonStatus | None, wish: Wish) -> str:
+    if found is not None and wish.accepts(found):
+        return f" {_count(held)} that {_verb(held, 'was', 'were')} held would go too, as the change is accepted."
+    return f" {_count(held)} more {_verb(held, 'is', 'are')} held while the newest one is implausible."
 
 
 def _effect_words(known: RetentionStatus, *, is_empty: bool) -> str:

@@ -231,6 +231,13 @@ RETAINED = {
         ("2 backups more are held while the newest one is implausible.",),
         DRY,
     ),
+    "a dry run while what was held is free again": Case(
+        {"retention": applied(kept=3, preview=preview(0), blocked=2), "comparison": out_of_line()},
+        TRUE,
+        Reason.DRY_RUN,
+        ("2 backups that were held would go too, as the change is accepted.",),
+        replace(DRY, accepted_run="backup_9"),
+    ),
 }
 
 
