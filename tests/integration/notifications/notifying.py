@@ -18,7 +18,8 @@ from backup_operator.controller.restores import Restores
 from backup_operator.manifests.event import Occurrence, Subject
 from backup_operator.vocabulary.choices import Outcome
 from backup_operator.vocabulary.reasons import Reason
-from tests.unit.controller.policing import NAME, NAMESPACE, World
+from tests.support.receivers import MailServer, Webhook
+from tests.unit.controller.policing import NAME, NAMESPACE, World, policy
 
 MINUTE = timedelta(minutes=1)
 REFUSED = Fault(reason=Reason.CONNECTION_REFUSED, message="nobody listens", hint="start the server")
@@ -132,3 +133,21 @@ async def until(holds: Callable[[], object], seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110 - polls with a deadline
             await asyncio.sleep(0.01)
+
+
+FAILED = "prod/app-db: the backup failed (ConnectionRefused)"
+RECOVERED = "prod/app-db: backups succeed again"
+HOOK, MAIL = {"urlKey": "hook"}, {"urlKey": "mail"}
+SECRET_PATH = "T0k3n-0f-the-h00k"
+SECRETS = (SECRET_PATH, "mail-Passw0rd", "hook-Passw0rd")
+
+
+def made(urls: Path, webhook: Webhook, mail: MailServer, *routes: dict[str, Any]) -> House:
+    house = House(urls, *routes)
+    house.route("hook", webhook.url(SECRET_PATH, "me:hook-Passw0rd"))
+    house.route("mail", mail.url())
+    house.put(policy())
+    house.settle()
+    house.run_succeeds()
+    house.turn()
+    return house

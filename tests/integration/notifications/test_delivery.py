@@ -1,12 +1,9 @@
 """Notices reach a real webhook and a real mail server: each once, whatever is down meanwhile."""
 
 import asyncio
-import json
-import logging
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -19,46 +16,20 @@ from backup_operator.controller.cluster import POLICIES, RESTORES, Key, Unreacha
 from backup_operator.controller.engine import Engine
 from backup_operator.controller.notifier import GIVEN_UP, Result
 from backup_operator.vocabulary.reasons import Reason
-from tests.integration.notifications.notifying import MINUTE, House, until
+from tests.integration.notifications.notifying import (
+    FAILED,
+    HOOK,
+    MAIL,
+    MINUTE,
+    RECOVERED,
+    House,
+    made,
+    until,
+)
 from tests.support.receivers import MailServer, Receiver, Webhook
 from tests.support.tcp_server import TcpServer
 from tests.unit.controller.policing import NAME, NAMESPACE, policy
 from tests.unit.controller.restoring import request
-
-FAILED = "prod/app-db: the backup failed (ConnectionRefused)"
-RECOVERED = "prod/app-db: backups succeed again"
-HOOK, MAIL = {"urlKey": "hook"}, {"urlKey": "mail"}
-SECRET_PATH = "T0k3n-0f-the-h00k"
-SECRETS = (SECRET_PATH, "mail-Passw0rd", "hook-Passw0rd")
-
-
-@pytest.fixture
-def webhook() -> Iterator[Webhook]:
-    with Webhook() as made:
-        yield made
-
-
-@pytest.fixture
-def mail() -> Iterator[MailServer]:
-    with MailServer() as made:
-        yield made
-
-
-@pytest.fixture
-def house(tmp_path: Path, webhook: Webhook, mail: MailServer) -> House:
-    """A policy with one good run, told to a webhook and by mail."""
-    return made(tmp_path, webhook, mail, HOOK, MAIL)
-
-
-def made(urls: Path, webhook: Webhook, mail: MailServer, *routes: dict[str, Any]) -> House:
-    house = House(urls, *routes)
-    house.route("hook", webhook.url(SECRET_PATH, "me:hook-Passw0rd"))
-    house.route("mail", mail.url())
-    house.put(policy())
-    house.settle()
-    house.run_succeeds()
-    house.turn()
-    return house
 
 
 def test_a_healthy_policy_tells_nobody_anything(house: House, webhook: Webhook, mail: MailServer):
@@ -385,54 +356,6 @@ def test_an_operator_that_stops_waits_for_the_answer_and_has_it_written(house: H
     house.turn()
 
     assert webhook.titles == [FAILED]
-
-
-BAD_URLS = {
-    "a port on which nobody listens": f"json://me:hook-Passw0rd@127.0.0.1:9/{SECRET_PATH}",
-    "a host that does not exist": f"json://me:hook-Passw0rd@nowhere.invalid/{SECRET_PATH}",
-    "a server without TLS": f"jsons://me:hook-Passw0rd@127.0.0.1:{{port}}/{SECRET_PATH}",
-    "an answer of 503": f"json://me:hook-Passw0rd@127.0.0.1:{{port}}/{SECRET_PATH}",
-    "a word that Apprise does not know": f"bogus://me:hook-Passw0rd@127.0.0.1/{SECRET_PATH}",
-    "no URL at all": SECRET_PATH,
-    "half a URL": f"json://:{SECRET_PATH}@[",
-    "two URLs": f"json://127.0.0.1/{SECRET_PATH} json://me:hook-Passw0rd@127.0.0.1",
-    "a password that is wrong": "mailto://me:hook-Passw0rd@127.0.0.1:{mail}/?from=a@b.cd&to=e@f.gh&mode=insecure",
-}
-
-
-@pytest.mark.parametrize("url", BAD_URLS.values(), ids=BAD_URLS)
-def test_no_url_is_in_a_log_an_event_or_a_status(
-    house: House, webhook: Webhook, mail: MailServer, url: str, caplog: pytest.LogCaptureFixture, capfd: Any
-):
-    caplog.set_level(1)
-    webhook.answer = 503
-    house.route("hook", url.replace("{port}", str(webhook.port)).replace("{mail}", str(mail.port)))
-
-    house.run_fails()
-    house.turn()
-    house.passes(timedelta(hours=25))
-
-    said = [record.__dict__ for record in caplog.records]
-    assert [one for one in said if one["message"] == "notice given up"], "it was tried, and said so"
-    everything = f"{said} {caplog.text} {capfd.readouterr()} {json.dumps(list(house.cluster.objects.values()))}"
-    assert not [secret for secret in SECRETS if secret in everything]
-    assert {one["name"] for one in said if one["levelno"] > logging.DEBUG} <= {
-        "backup_operator.controller.notifier",
-        "backup_operator.controller.policies",
-    }
-
-
-def test_a_notice_that_arrives_leaves_no_url_in_a_log(
-    house: House, webhook: Webhook, mail: MailServer, caplog: pytest.LogCaptureFixture
-):
-    caplog.set_level(1)
-    house.run_fails()
-    house.turn()
-
-    assert webhook.titles == mail.titles == [FAILED]
-    everything = f"{[record.__dict__ for record in caplog.records]} {caplog.text}"
-    assert "notice sent" in caplog.text
-    assert not [secret for secret in SECRETS if secret in everything]
 
 
 def test_apprise_is_not_loaded_before_there_is_a_notice():

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from backup_operator.contract.report import Report, decode
 from tests.support.postgres_server import PostgresServer
+from tests.support.redis_server import RedisServer
 
 PASSPHRASE = "correct horse battery staple"
 
@@ -88,3 +90,11 @@ def bench(tmp_path):
         return bench_in(tmp_path, **source)
 
     return build
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    """A Redis with thirty keys, for a module."""
+    with RedisServer() as one, one.client() as client:
+        client.mset({f"key{number}": number for number in range(30)})
+        yield one

@@ -30,13 +30,6 @@ PIECE = b"x" * 100_000
 OF_OTHERS = 300_000
 
 
-@pytest.fixture(scope="module")
-def server():
-    with RedisServer() as one, one.client() as client:
-        client.mset({f"key{number}": number for number in range(30)})
-        yield one
-
-
 @pytest.fixture
 def place(tmp_path, server):
     return bench_in(tmp_path, redis={"url": server.url()})

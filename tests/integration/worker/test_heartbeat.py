@@ -13,7 +13,7 @@ from backup_operator.worker.workplace import Workplace
 from tests.integration.worker.conftest import bench_in
 from tests.support.http_server import HANG, TRICKLE, http_server
 from tests.support.polling import wait_until
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.redis_server import free_port
 
 CODE = "7c9e6679-7425-40de-944b"
 """What makes a heartbeat's URL a secret."""
@@ -21,16 +21,9 @@ DESCRIBED = "key HEARTBEAT_URL of Secret ns/app"
 UNHEARD = "the backup is good, but its heartbeat was not heard: "
 
 
-@pytest.fixture(scope="module")
-def redis():
-    with RedisServer() as server, server.client() as client:
-        client.set("a", 1)
-        yield server
-
-
 @pytest.fixture
-def place(tmp_path, redis):
-    return bench_in(tmp_path, redis={"url": redis.url()})
+def place(tmp_path, server):
+    return bench_in(tmp_path, redis={"url": server.url()})
 
 
 @pytest.fixture

@@ -12,21 +12,14 @@ from backup_operator.contract.exits import Exit
 from backup_operator.contract.report import decode
 from backup_operator.rules.naming import parse_run_name
 from tests.integration.worker.conftest import bench_in
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.redis_server import free_port
 
 EVENTS = ["source looked at", "run begun", "dump stored", "artifact verified", "backup complete"]
 
 
-@pytest.fixture(scope="module")
-def redis():
-    with RedisServer() as server, server.client() as client:
-        client.set("a", 1)
-        yield server
-
-
 @pytest.fixture
-def place(tmp_path, redis):
-    return bench_in(tmp_path, redis={"url": redis.url()})
+def place(tmp_path, server):
+    return bench_in(tmp_path, redis={"url": server.url()})
 
 
 def run_with(place, **environment):
@@ -60,7 +53,7 @@ def test_a_run_tells_five_events_for_programs(place):
         "event": "backup complete",
         "run": run,
         "bytes": place.report().backup.size_bytes,
-        "keys": 1,
+        "keys": 30,
         "seconds": told[4]["seconds"],
     }
 

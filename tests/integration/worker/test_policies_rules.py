@@ -14,20 +14,12 @@ from backup_operator.worker.store.hold import held
 from backup_operator.worker.store.layout import open_store
 from backup_operator.worker.workplace import Workplace
 from tests.integration.worker.conftest import Bench, bench_in
-from tests.support.redis_server import RedisServer
 from tests.unit.manifests.policies import policy
 
 NIGHT = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 SOURCE = {"redis": {"urlSecretRef": {"name": "app", "key": "URL"}}}
 LAST_TWO = {"keepLast": 2, "minimum": 1}
-
-
-@pytest.fixture(scope="module")
-def server():
-    with RedisServer() as one, one.client() as client:
-        client.mset({f"key{number}": number for number in range(30)})
-        yield one
 
 
 @pytest.fixture

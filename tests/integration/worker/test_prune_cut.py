@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,10 +39,7 @@ def assert_whole(store: Store, runs: list[str]) -> None:
 
 
 def test_killed_at_every_step_no_entry_is_without_its_artifacts_and_the_next_run_finishes_the_job(tmp_path):
-    filled(tmp_path / "whole")
-    steps: list[str] = []
-    with opened(tmp_path / "whole", steps.append) as store:
-        prune_at(store, NIGHT)
+    steps = steps_of_a_pruning(tmp_path / "whole")
     assert len(steps) >= 18
 
     for step, label in enumerate(steps):
@@ -68,55 +65,48 @@ def test_killed_at_every_step_no_entry_is_without_its_artifacts_and_the_next_run
     "number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS], ids=["full", "quota", "broken", "read-only"]
 )
 def test_a_volume_that_fails_at_any_step_ends_it_in_words_and_the_next_run_finishes_the_job(tmp_path, number):
-    filled(tmp_path / "whole")
-    steps: list[str] = []
-    with opened(tmp_path / "whole", steps.append) as store:
-        prune_at(store, NIGHT)
+    def fail(done: int, step: int) -> None:
+        if done >= step:
+            raise OSError(number, os.strerror(number))
 
-    for step, label in enumerate(steps):
-        runs = filled(tmp_path / str(step))
-        count = iter(range(10_000))
-
-        def before_step(_label: str, count=count, step: int = step) -> None:
-            if next(count) >= step:
-                raise OSError(number, os.strerror(number))
-
-        with opened(tmp_path / str(step), before_step) as store:
-            cut = prune_at(store, NIGHT)
-        assert "claim prod/backups" in cut.stopped, label
-        with opened(tmp_path / str(step)) as store:
-            assert_whole(store, runs)
-            assert prune_at(store, NIGHT).stopped == ""
-            assert of_runs(store) == files_of(*runs[2:]), label
+    assert_cut_at_each_step_is_said_and_made_good(tmp_path, fail, "claim prod/backups")
 
 
 def test_a_stop_from_outside_at_any_step_ends_it_and_the_next_run_finishes_the_job(tmp_path):
-    filled(tmp_path / "whole")
-    steps: list[str] = []
-    with opened(tmp_path / "whole", steps.append) as store:
-        prune_at(store, NIGHT)
+    def stop(done: int, step: int) -> None:
+        if done == step:
+            raise Interrupted("the run was stopped before it ended")
 
-    for step, label in enumerate(steps):
-        runs = filled(tmp_path / str(step))
+    assert_cut_at_each_step_is_said_and_made_good(tmp_path, stop, "the run was stopped before it ended")
+
+
+def assert_cut_at_each_step_is_said_and_made_good(directory: Path, cut: Callable[[int, int], None], words: str) -> None:
+    """`cut` is told before each step how many are done and which one is meant, and raises."""
+    for step, label in enumerate(steps_of_a_pruning(directory / "whole")):
+        runs = filled(directory / str(step))
         count = iter(range(10_000))
 
-        def before_step(_label: str, count=count, step: int = step) -> None:
-            if next(count) == step:
-                raise Interrupted("the run was stopped before it ended")
+        def before_step(_label: str, count: Iterator[int] = count, step: int = step) -> None:
+            cut(next(count), step)
 
-        with opened(tmp_path / str(step), before_step) as store:
-            cut = prune_at(store, NIGHT)
-            assert cut.stopped == "the run was stopped before it ended", label
+        with opened(directory / str(step), before_step) as store:
+            assert words in prune_at(store, NIGHT).stopped, label
+        with opened(directory / str(step)) as store:
             assert_whole(store, runs)
             assert prune_at(store, NIGHT).stopped == ""
             assert of_runs(store) == files_of(*runs[2:]), label
 
 
-def test_killed_again_and_again_at_the_same_step_it_comes_to_its_end_all_the_same(tmp_path):
-    filled(tmp_path / "whole")
+def steps_of_a_pruning(mount: Path) -> list[str]:
+    filled(mount)
     steps: list[str] = []
-    with opened(tmp_path / "whole", steps.append) as store:
+    with opened(mount, steps.append) as store:
         prune_at(store, NIGHT)
+    return steps
+
+
+def test_killed_again_and_again_at_the_same_step_it_comes_to_its_end_all_the_same(tmp_path):
+    steps = steps_of_a_pruning(tmp_path / "whole")
     told_first = steps.index("append to audit.jsonl")  # who never gets beyond it has nothing that he is done with
 
     for step in range(1, len(steps)):

@@ -15,18 +15,11 @@ from backup_operator.worker.store.audit import verify_audit
 from backup_operator.worker.store.layout import open_store
 from backup_operator.worker.workplace import Workplace
 from tests.integration.worker.conftest import Bench, bench_in
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.redis_server import free_port
 
 NIGHT = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 THIRTY_DAYS = {"max_age": "P30D", "minimum": 3}
-
-
-@pytest.fixture(scope="module")
-def server():
-    with RedisServer() as one, one.client() as client:
-        client.mset({f"key{number}": number for number in range(30)})
-        yield one
 
 
 @pytest.fixture
