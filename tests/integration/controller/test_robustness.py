@@ -28,8 +28,8 @@ def test_an_operator_that_is_killed_and_started_again_ends_in_the_same_objects(
     operator: OperatorProcess, namespace: Namespace
 ):
     namespace.apply(*(policy(f"db-{number}") for number in range(5)))
-    for number in range(5):
-        wait_for(namespace, f"db-{number}", Scheduled="Scheduled")
+    for number in range(5):  # ClaimMissing is what their stores' inventories come to: no word is outstanding after it
+        wait_for(namespace, f"db-{number}", Scheduled="Scheduled", StorageAvailable="ClaimMissing")
     before = wait_until(lambda: everything(namespace), lambda found: len(found) == 15, for_what="all children")
 
     operator.kill()
