@@ -8,7 +8,6 @@ unprivileged uid, in a directory of their own that goes away with them.
 import fcntl
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from urllib.parse import quote
 import psycopg
 
 from tests.support.certificates import Pair
+from tests.support.ports import free_port
 from tests.support.postgres_npm import PACKED, unpack_package
 
 DEBIAN_ROOT = Path("/usr/lib/postgresql")
@@ -97,13 +97,6 @@ def _open_to_everybody(directory: Path) -> None:
     for path in [directory, *directory.rglob("*")]:
         if not path.is_symlink():
             path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
-
-
-def free_port() -> int:
-    """A TCP port on 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], bool], what: str, deadline_seconds: float = 30) -> None:

@@ -1,7 +1,6 @@
 """A real Prometheus that scrapes one address of this machine. Used by the tests of the dashboard and the alerts."""
 
 import json
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -15,6 +14,7 @@ from urllib.parse import urlencode
 import yaml
 
 from tests.support.polling import wait_until
+from tests.support.ports import free_port
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,7 @@ def scraping(port: int, rules: Mapping[str, Any], directory: Path) -> Iterator[P
         "scrape_configs": [{"job_name": "operator", "honor_labels": True, "static_configs": [target]}],
     }
     (directory / "prometheus.yaml").write_text(yaml.safe_dump(config))
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        server = PrometheusServer(int(probe.getsockname()[1]))
+    server = PrometheusServer(free_port())
     argv = [
         "prometheus",
         f"--config.file={directory / 'prometheus.yaml'}",

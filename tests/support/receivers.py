@@ -2,13 +2,17 @@
 
 import base64
 import json
-import socket
 import socketserver
 import threading
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar, Self
+
+from tests.support.ports import free_port
+
+PATIENCE = "rto=60&cto=60"
+"""Apprise waits 4 s for an answer, which a machine that does much else may need to run our thread."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,7 @@ class Receiver:
         self.refused_words = ""
         """A notice that holds these words is not taken."""
         self._server: _Server | None = None
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
 
     def __enter__(self) -> Self:
         self.up()
@@ -100,7 +103,7 @@ class Webhook(Receiver):
 
     def url(self, path: str = "hook", user: str = "") -> str:
         """The Apprise URL, with a secret path."""
-        return f"json://{f'{user}@' if user else ''}127.0.0.1:{self.port}/{path}"
+        return f"json://{f'{user}@' if user else ''}127.0.0.1:{self.port}/{path}?{PATIENCE}"
 
 
 class _Session(socketserver.StreamRequestHandler):
@@ -156,4 +159,4 @@ class MailServer(Receiver):
         """The Apprise URL, with the password."""
         login = f"{self.user}:{self.password}"
         people = "from=backups@example.com&to=oncall@example.com"
-        return f"mailto://{login}@127.0.0.1:{self.port}/?{people}&mode=insecure&format=text"
+        return f"mailto://{login}@127.0.0.1:{self.port}/?{people}&mode=insecure&format=text&{PATIENCE}"

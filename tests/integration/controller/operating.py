@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from tests.support.polling import wait_until
+from tests.support.ports import free_port
 
 _CHUNK = 65536
 
@@ -25,7 +26,7 @@ class OperatorProcess:
     ) -> None:
         self._scope = "--all-namespaces" if everywhere else f"--namespace={home}"
         self._log = directory / f"{name}.log"
-        self._port = _free_port()
+        self._port = free_port()
         self._environment = os.environ | {
             "BACKUP_IMAGE": "registry.invalid/backup-operator-worker:none",
             "POD_NAME": name,
@@ -99,7 +100,7 @@ class Road:
         address = urlsplit(cluster["server"])
         assert address.hostname is not None
         self._server = (address.hostname, address.port or 443)
-        self._port = _free_port()
+        self._port = free_port()
         self._listener: socket.socket | None = None
         self._open: set[socket.socket] = set()
         cluster["server"] = f"https://127.0.0.1:{self._port}"
@@ -149,8 +150,3 @@ def _cut(one: socket.socket) -> None:
         return
     finally:
         one.close()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from tests.integration.controller.operating import OperatorProcess
 from tests.integration.controller.test_policies import policy
 from tests.support.kubectl import Namespace
 from tests.support.polling import wait_until
+from tests.support.ports import free_port
 from tests.support.prometheus_server import PrometheusServer, scraping
 
 BOARD = json.loads((CHART / "dashboards" / "backup-operator.json").read_text())
@@ -80,8 +80,7 @@ def prometheus(namespace: Namespace, rights: Path, tmp_path: Path) -> Iterator[P
     _write_status(namespace, "app-cache", stale)
     urls = tmp_path / "urls"
     urls.mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as probe, socket.create_server(("127.0.0.1", 0)) as nobody:
-        port, closed = (int(one.getsockname()[1]) for one in (probe, nobody))
+    port, closed = free_port(), free_port()
     (urls / "hook").write_text(f"json://127.0.0.1:{closed}")
     operator = OperatorProcess(namespace.name, tmp_path, kubeconfig=str(rights))
     routes = {"NOTIFICATION_ROUTES": '[{"urlKey": "hook"}]', "NOTIFICATION_URLS": str(urls)}

@@ -26,7 +26,7 @@ from tests.integration.notifications.notifying import (
     made,
     until,
 )
-from tests.support.receivers import MailServer, Receiver, Webhook
+from tests.support.receivers import PATIENCE, MailServer, Receiver, Webhook
 from tests.support.tcp_server import TcpServer
 from tests.unit.controller.policing import NAME, NAMESPACE, policy
 from tests.unit.controller.restoring import request
@@ -321,16 +321,24 @@ def test_a_target_that_never_answers_keeps_neither_others_nor_a_reconcile_waitin
     house = made(tmp_path, webhook, mail, HOOK, MAIL)
     connections: list[socket.socket] = []
 
+    async def until_owed(targets: list[list[str]]) -> None:
+        async with asyncio.timeout(30):
+            while [one["targets"] for one in house.notified()["owed"]] != targets:
+                await asyncio.sleep(0.01)
+                await house.look_at_all()
+
     async def main() -> None:
         with TcpServer(connections.append) as silent:
-            house.route("mail", f"json://127.0.0.1:{silent.port}/")
+            house.route("mail", f"json://127.0.0.1:{silent.port}/?{PATIENCE}")
             sending = asyncio.create_task(house.notifier.run())
             await house.look_at_all()
-            await until(lambda: connections and webhook.titles)
-            await house.look_at_all()
-            assert [one["targets"] for one in house.notified()["owed"]] == [["mail"]]
+            await until(lambda: connections)
+            # the webhook knows of a notice before the notifier knows of its answer
+            await until_owed([["mail"]])
+            assert webhook.titles == [FAILED]
             assert house.notifier.results[Result.RETRIED] == 0, "it still waits for an answer"
             sending.cancel()
+            connections.pop().close()
 
     house.run_fails()
     asyncio.run(main())

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tests.support.postgres_server import UNPRIVILEGED_UID, PostgresServer, free_port, run_unprivileged, wait_until
+from tests.support.ports import free_port
+from tests.support.postgres_server import UNPRIVILEGED_UID, PostgresServer, run_unprivileged, wait_until
 
 USER, PASSWORD = "pooled", "pooled"
 

@@ -16,7 +16,8 @@ from backup_operator.worker.errors import SecretMissing, SourceError, WorkerErro
 from tests.integration.postgres.conftest import DESCRIBED, Workplace
 from tests.integration.postgres.failing import failure
 from tests.integration.postgres.pooler import Pooler
-from tests.support.postgres_server import PostgresServer, clients_root, free_port, wait_until
+from tests.support.ports import free_port
+from tests.support.postgres_server import PostgresServer, clients_root, wait_until
 
 
 def test_a_wrong_password(server, workplace, database):

@@ -10,7 +10,8 @@ from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import SecretMissing, SourceError
 from backup_operator.worker.sources.redis import RedisSource
 from tests.integration.redis.dumping import dump, fault, source
-from tests.support.redis_server import RedisServer, free_port, wait_until
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer, wait_until
 from tests.support.source_redis import fill
 
 

@@ -11,15 +11,11 @@ import pytest
 
 from backup_operator.controller.exposition import Exposition, MetricsPortTaken
 from backup_operator.controller.signals import Signals
+from tests.support.ports import free_port
 from tests.unit.controller.test_signals import FULL
 
 POLICIES = 500
 SCRAPE_TIMEOUT_SECONDS = 10
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from backup_operator.worker.workplace import Workplace
 from tests.integration.worker.conftest import bench_in
 from tests.support.http_server import HANG, TRICKLE, http_server
 from tests.support.polling import wait_until
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 
 CODE = "7c9e6679-7425-40de-944b"
 """What makes a heartbeat's URL a secret."""

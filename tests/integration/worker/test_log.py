@@ -12,7 +12,7 @@ from backup_operator.contract.exits import Exit
 from backup_operator.contract.report import decode
 from backup_operator.rules.naming import parse_run_name
 from tests.integration.worker.conftest import bench_in
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 
 EVENTS = ["source looked at", "run begun", "dump stored", "artifact verified", "backup complete"]
 

@@ -15,7 +15,7 @@ from backup_operator.worker.store.audit import verify_audit
 from backup_operator.worker.store.layout import open_store
 from backup_operator.worker.workplace import Workplace
 from tests.integration.worker.conftest import Bench, bench_in
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 
 NIGHT = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
