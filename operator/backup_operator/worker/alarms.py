@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
 
-from backup_operator.worker.errors import DeadlineExceeded, Interrupted
+from backup_operator.worker.errors import DeadlineExceeded, Interrupted, WorkerError
 
 _ASKED = {
     signal.SIGTERM: "the process was asked to stop (SIGTERM): the pod was deleted, evicted or its node is going down",
@@ -20,6 +20,8 @@ _MORE_TIME_FOR_ANOTHER = (
     "look in the log which step takes so long; once you know the target's state, make a new request with a longer "
     "spec.job.deadline"
 )
+_SOON_SECONDS = 0.02
+_IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
 
 
 @contextmanager
@@ -36,20 +38,27 @@ def stopped_from_outside(deadline: timedelta, *, tried_again: bool = True) -> It
         for number in _STOPS:
             signal.signal(number, signal.SIG_IGN)
 
-    def interrupt(number: int, _frame: FrameType | None) -> None:
+    def stop(error: WorkerError, frame: FrameType | None) -> None:
         stop_quietly()
-        raise Interrupted(
+        if not _imports(frame):
+            raise error
+        signal.signal(signal.SIGALRM, lambda _number, later: stop(error, later))
+        signal.setitimer(signal.ITIMER_REAL, _SOON_SECONDS)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        error = Interrupted(
             "the run was stopped before it ended",
             detail=_ASKED[signal.Signals(number)],
             hint=_TRIED_AGAIN if tried_again else _NEVER_TRIED_AGAIN,
         )
+        stop(error, frame)
 
-    def expire(_number: int, _frame: FrameType | None) -> None:
-        stop_quietly()
-        raise DeadlineExceeded(
+    def expire(_number: int, frame: FrameType | None) -> None:
+        error = DeadlineExceeded(
             f"the run took longer than its deadline of {deadline}",
             hint=_MORE_TIME if tried_again else _MORE_TIME_FOR_ANOTHER,
         )
+        stop(error, frame)
 
     before = {number: signal.getsignal(number) for number in (*_STOPS, signal.SIGALRM)}
     for number in _STOPS:
@@ -62,3 +71,15 @@ def stopped_from_outside(deadline: timedelta, *, tried_again: bool = True) -> It
         stop_quietly()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether a module is being imported, in which an error of ours would be lost.
+
+    psycopg takes any error of its C library's import for a missing library, and tries the next one.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORT_SYSTEM:
+            return True
+        frame = frame.f_back
+    return False

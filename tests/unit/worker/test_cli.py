@@ -1,5 +1,6 @@
 """Whatever happens, a report is written and the exit code says whether another attempt makes sense."""
 
+import importlib
 import json
 import os
 import signal
@@ -165,6 +166,24 @@ def test_cleaning_up_after_the_deadline_is_not_interrupted_again():
     with pytest.raises(DeadlineExceeded):
         late()
     assert cleaned_up == [True]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGALRM])
+def test_a_stop_during_an_import_comes_when_that_has_ended(tmp_path, monkeypatch, number):
+    """psycopg tries another library where the import of one fails, whatever the error, and the run would go on."""
+    name = f"stopped_by_{number.value}"
+    (tmp_path / f"{name}.py").write_text(f"import os\nos.kill(os.getpid(), {number.value})\nwhole = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    imported = []
+
+    def stopped():
+        with stopped_from_outside(timedelta(minutes=1)):
+            imported.append(importlib.import_module(name).whole)
+            _wait_for_a_signal()
+
+    with pytest.raises((Interrupted, DeadlineExceeded)):
+        stopped()
+    assert imported == [True]
 
 
 def _wait_for_a_signal():
