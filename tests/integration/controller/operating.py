@@ -67,7 +67,7 @@ class OperatorProcess:
         if self._process is None or self._process.poll() is not None:
             return
         self._process.terminate()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=90)
 
     @property
     def exit_code(self) -> int | None:
@@ -79,7 +79,7 @@ class OperatorProcess:
     def health(self) -> int:
         """What the liveness probe answers; 0 while nobody does."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/healthz", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/healthz", timeout=30) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as exc:
             return exc.code
@@ -125,9 +125,13 @@ class Road:
         while True:
             try:
                 client, _ = listener.accept()
-                server = socket.create_connection(self._server)
             except OSError:
                 return
+            try:
+                server = socket.create_connection(self._server)
+            except OSError:
+                client.close()
+                continue
             self._open |= {client, server}
             for source, target in ((client, server), (server, client)):
                 threading.Thread(target=_pump, args=(source, target), daemon=True).start()

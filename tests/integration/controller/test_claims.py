@@ -93,7 +93,7 @@ def test_a_claim_of_a_class_that_is_not_there_is_said_of_the_run_and_of_the_stor
 
     namespace.kubectl("create", "job", "--from=cronjob/app-db", "by-hand")
 
-    found = wait_for(namespace, timeout_seconds=90, LastRunSucceeded="ClaimPending")
+    found = wait_for(namespace, LastRunSucceeded="ClaimPending")
     words = {one["type"]: one["message"] for one in found["status"]["conditions"]}
     assert NO_CLASS in words["LastRunSucceeded"]
     wait_until(

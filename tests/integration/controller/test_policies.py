@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.kubectl import Namespace
+from tests.support.policies import SAID_SECONDS
 from tests.support.polling import wait_until
 from tests.support.shell import ProgramFailed
 
@@ -38,7 +39,7 @@ def conditions(namespace: Namespace, name: str = "app-db") -> dict[str, str]:
 
 
 def wait_for(
-    namespace: Namespace, name: str = "app-db", *, timeout_seconds: float = 30, **reasons: str
+    namespace: Namespace, name: str = "app-db", *, timeout_seconds: float = SAID_SECONDS, **reasons: str
 ) -> dict[str, Any]:
     """The policy, when its conditions have these reasons."""
     wait_until(

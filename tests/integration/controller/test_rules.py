@@ -61,7 +61,7 @@ def test_each_change_of_the_rules_is_tried_in_an_inventory_of_its_own(operator: 
     assert order["retention"] == backup_order(namespace)["retention"]
 
 
-def test_what_a_person_accepts_is_in_the_next_order_within_seconds(operator: OperatorProcess, namespace: Namespace):
+def test_what_a_person_accepts_is_in_the_next_order_at_once(operator: OperatorProcess, namespace: Namespace):
     known_policy(operator, namespace)
     run = "backup_20261124_020000"
 
@@ -71,7 +71,6 @@ def test_what_a_person_accepts_is_in_the_next_order_within_seconds(operator: Ope
         lambda: backup_order(namespace)["accepted_run"],
         lambda found: found == run,
         for_what="the order",
-        timeout_seconds=5,
     )
 
 

@@ -53,11 +53,12 @@ class Workplace:
         secret = SecretFile(path=str(path), described=DESCRIBED, command="kubectl create secret …")
         return PostgresOrder.model_validate({"url": secret, **order})
 
-    def back_up(self, url: str, **order: object) -> Backup:
+    def back_up(self, url: str, *, before_dumps: Callable[[], object] = lambda: None, **order: object) -> Backup:
         """Run the source as the worker does: preflight, all dumps, inspection of each."""
         source = self.source(url, **order)
         try:
             backup = Backup(source.preflight())
+            before_dumps()
             for dump in source.dumps():
                 with dump.stream() as chunks:
                     text = b"".join(chunks)

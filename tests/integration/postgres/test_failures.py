@@ -118,7 +118,12 @@ def test_a_connection_limit_of_one_is_enough(server15, workplace, name, database
     server15.execute(f"create role {name} superuser login password 'hush' connection limit 1")
     server15.execute(f"alter role {name} nosuperuser; grant pg_read_all_data to {name}")
 
-    assert workplace.back_up(server15.url(database15, user=name, password="hush")).rows == {"public.users": 1}
+    def until_the_session_is_gone() -> None:
+        sessions = f"select 1 from pg_stat_activity where usename = '{name}'"
+        wait_until(lambda: server15.rows(sessions) == [], "the end of the session that looked at the server")
+
+    url = server15.url(database15, user=name, password="hush")
+    assert workplace.back_up(url, before_dumps=until_the_session_is_gone).rows == {"public.users": 1}
 
 
 def test_a_server_that_is_not_ready(workplace):

@@ -12,6 +12,8 @@ from tests.support.redis_server import RedisServer
 from tests.support.source_redis import fill
 
 ALL_DATABASES = range(16)
+ONE_SNAPSHOT_FOR_TWO = {"repl-diskless-sync-delay": "60", "repl-diskless-sync-max-replicas": "2"}
+"""It begins as soon as both wait for it, however far apart they came."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def test_the_inspector_counts_the_keys_of_every_database_wherever_chunks_are_cut
 
 
 def test_a_dump_has_the_bytes_that_redis_cli_takes_from_the_same_snapshot(tmp_path):
-    with RedisServer(settings={"repl-diskless-sync-delay": "2"}) as server, server.client() as client:
+    with RedisServer(settings=ONE_SNAPSHOT_FOR_TWO) as server, server.client() as client:
         fill(client, users=500)
         taken = tmp_path / "taken.rdb"
         command = ["redis-cli", "-h", server.host, "-p", str(server.port), "--rdb", str(taken)]
@@ -94,7 +96,7 @@ def test_database_n_of_the_url_limits_the_dump_to_it(tmp_path, filled):
 
 
 def test_a_dump_of_the_only_database_with_keys_is_not_changed_by_the_filter(tmp_path):
-    with RedisServer(settings={"repl-diskless-sync-delay": "2"}) as server, server.client() as client:
+    with RedisServer(settings=ONE_SNAPSHOT_FOR_TWO) as server, server.client() as client:
         client.mset({f"key {number}": "value" for number in range(1000)})
         dumps = {}
         whole = source(tmp_path, server.url())

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 
 import pytest
+import redis
 
 from backup_operator.vocabulary.reasons import Reason
 from backup_operator.worker.errors import SecretMissing, SourceError
@@ -30,7 +31,7 @@ def test_a_database_number_that_the_server_does_not_have_is_missing(tmp_path):
 
 
 def test_a_full_server_has_too_many_connections(tmp_path):
-    with RedisServer(settings={"maxclients": "1"}) as server, server.client(single_connection_client=True) as client:
+    with RedisServer(settings={"maxclients": "1"}) as server, _only_client(server) as client:
         client.ping()
         found = fault(tmp_path, server.url())
 
@@ -160,6 +161,21 @@ def test_a_missing_reader_is_said_before_the_dump(tmp_path):
         made = source(tmp_path, server.url(), check="/nowhere/redis-check-rdb")
         with pytest.raises(SourceError, match="cannot be started"):
             made.preflight()
+
+
+def _only_client(server: RedisServer) -> redis.Redis:
+    """A connected client, once the server has noticed that the one which asked whether it has started is gone."""
+    connected: list[redis.Redis] = []
+
+    def is_let_in() -> bool:
+        try:
+            connected.append(server.client(single_connection_client=True))
+        except redis.RedisError:
+            return False
+        return True
+
+    wait_until(is_let_in, "room for a client")
+    return connected[0]
 
 
 def _listens(port: int) -> bool:

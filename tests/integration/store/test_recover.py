@@ -19,6 +19,7 @@ from backup_operator.worker.store.recover import write_recover
 from backup_operator.worker.store.run import RunWriter, begin_run
 from tests.support.polling import wait_until
 from tests.support.postgres_server import SUPERUSER_PASSWORD, PostgresServer
+from tests.support.redis_server import PATIENCE_SECONDS
 from tests.support.store_content import KEYS, NIGHT, entry
 
 PASSPHRASE = b'it\'s a "long" passphrase with `all` $kinds'
@@ -160,7 +161,7 @@ def redis_server() -> Iterator[redis.Redis]:
         argv = ["redis-server", "--port", "0", "--unixsocket", "s", "--dir", directory, "--save", ""]
         with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as process:
             wait_until(lambda: Path(directory, "s").exists(), bool, for_what="the socket of Redis")
-            with redis.Redis(unix_socket_path=f"{directory}/s") as client:
+            with redis.Redis(unix_socket_path=f"{directory}/s", socket_timeout=PATIENCE_SECONDS) as client:
                 wait_until(client.ping, bool, for_what="Redis answering")
                 yield client
             process.terminate()

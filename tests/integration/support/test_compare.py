@@ -19,6 +19,7 @@ from tests.support.compare import (
 )
 from tests.support.polling import wait_until
 from tests.support.postgres_server import SUPERUSER_PASSWORD, PostgresServer, run_unprivileged
+from tests.support.redis_server import PATIENCE_SECONDS
 from tests.support.shell import LocalShell
 
 EVERYTHING = Path(__file__).resolve().parents[2] / "golden/source/everything.sql"
@@ -96,7 +97,7 @@ def local_redis(directory: Path) -> Iterator[redis.Redis]:
     socket = f"{directory}/socket"
     argv = ["redis-server", "--port", "0", "--unixsocket", socket, "--dir", str(directory), "--save", ""]
     with subprocess.Popen(run_unprivileged(argv), stdout=subprocess.DEVNULL) as process:
-        client = redis.Redis(unix_socket_path=socket)
+        client = redis.Redis(unix_socket_path=socket, socket_timeout=PATIENCE_SECONDS)
         try:
             wait_until(lambda: _answers(client), bool, for_what="the start of Redis")
             yield client

@@ -24,6 +24,8 @@ class Mute:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # wakes the thread, which a close alone would leave accepting
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _serve(self) -> None:

@@ -20,6 +20,7 @@ from backup_operator.worker.workplace import Workplace
 from tests.integration.targets.postgres.packets import structures
 from tests.integration.worker.conftest import PASSPHRASE, Bench, bench_in
 from tests.integration.worker.ordering import restore_order
+from tests.support.ports import free_port
 from tests.support.postgres_server import PostgresServer
 
 STRATEGIES = ("NewDatabase", "SwapDatabase", "InPlace")
@@ -100,15 +101,8 @@ def _assert_refused(place: Bench, listener: socket.socket, *reasons: Reason, **c
     return report
 
 
-def _freed(listener: socket.socket) -> int:
-    """The listener's port, where nobody listens any more."""
-    port = int(listener.getsockname()[1])
-    listener.close()
-    return port
-
-
-def test_the_intact_backup_does_reach_the_server(place, listener):
-    report = _restore(place, f"postgresql://postgres:x@127.0.0.1:{_freed(listener)}/app")
+def test_the_intact_backup_does_reach_the_server(place):
+    report = _restore(place, f"postgresql://postgres:x@127.0.0.1:{free_port()}/app")
 
     assert report.fault is not None
     assert report.fault.reason is Reason.CONNECTION_REFUSED
@@ -200,10 +194,10 @@ def dump(intact) -> bytes:
     return gzip.decompress(_run_gpg(intact.directory / "key", "--decrypt", str(_file(intact))))
 
 
-def test_an_old_file_that_is_whole_does_reach_the_server(place, listener, dump):
+def test_an_old_file_that_is_whole_does_reach_the_server(place, dump):
     _gpg(place, gzip.compress(dump))
 
-    report = _restore(place, f"postgresql://u:x@127.0.0.1:{_freed(listener)}/app", selection={"name": OLD_FILE})
+    report = _restore(place, f"postgresql://u:x@127.0.0.1:{free_port()}/app", selection={"name": OLD_FILE})
 
     assert report.fault is not None
     assert report.fault.reason is Reason.CONNECTION_REFUSED

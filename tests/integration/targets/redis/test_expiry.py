@@ -6,8 +6,10 @@ from tests.support.redis_server import RedisServer, wait_until
 
 def test_keys_that_expired_since_the_backup_are_counted_apart(tmp_path):
     with RedisServer() as source, source.client() as client:
+        # a server that does not look for expired keys has them in its snapshots, however late those are taken
+        client.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "0")
         client.mset({"stays": "1", "stays too": "2"})
-        client.set("goes", "3", px=300)
+        client.set("goes", "3", px=1)
         backup = backup_of(tmp_path, source.url())
         wait_until(lambda: client.get("goes") is None, "the expiry of a key")
 
