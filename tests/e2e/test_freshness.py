@@ -5,13 +5,14 @@ from datetime import datetime, timedelta
 from tests.e2e.telling import assert_all_is_well, event_reasons
 from tests.support import objects
 from tests.support.kubectl import Namespace
-from tests.support.policies import Policy
+from tests.support.policies import SAID_SECONDS, Policy
 from tests.support.polling import wait_until
 from tests.support.servers import Servers
 
-RPO = timedelta(seconds=40)
+RPO = timedelta(seconds=120)
 """Longer than a run and what is asked of it, on a machine that does much else."""
-SAID_WITHIN = timedelta(seconds=2)
+SAID_WITHIN = timedelta(seconds=30)
+"""0 s were measured; who looked at every object again and again only would take 10 min."""
 
 
 def test_fresh_turns_false_at_the_deadline_and_true_with_the_next_good_run(ground: Namespace):
@@ -24,7 +25,7 @@ def test_fresh_turns_false_at_the_deadline_and_true_with_the_next_good_run(groun
     ground.patch("backuppolicy", "app", {"spec": {"suspend": True}})
     policy.wait_for("Scheduled", "False", "Suspended")
 
-    stale = policy.wait_for("Fresh", "False", "ObjectiveExceeded", timeout_seconds=RPO.seconds + 10)
+    stale = policy.wait_for("Fresh", "False", "ObjectiveExceeded", timeout_seconds=RPO.seconds + SAID_SECONDS)
 
     deadline = datetime.fromisoformat(good["startedAt"]) + RPO
     late = datetime.fromisoformat(stale["lastTransitionTime"]) - deadline

@@ -47,7 +47,7 @@ def test_rows_that_vanish_are_told_nothing_goes_and_the_command_of_the_message_e
 
     LocalShell().run("bash", "-c", command_in(doubted["message"]))
 
-    accepted = policy.wait_for("Plausible", "True", "ChangeAccepted", timeout_seconds=10)
+    accepted = policy.wait_for("Plausible", "True", "ChangeAccepted")
     assert "A person has accepted it" in accepted["message"]
     assert names(policy) == [emptied["name"], full["name"]], "only a good run deletes"
     assert_all_is_well(policy)

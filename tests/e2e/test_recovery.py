@@ -76,7 +76,7 @@ def destroy(namespace: Namespace) -> None:
     """The operator, its resources of every namespace, and the namespace with everything in it."""
     LocalShell().run("helm", "uninstall", RELEASE, "--namespace", OPERATOR_NAMESPACE, "--wait")
     namespace.kubectl("delete", "crd", *CRDS)
-    namespace.kubectl("delete", "namespace", namespace.name, timeout_seconds=180)
+    namespace.kubectl("delete", "namespace", namespace.name, timeout_seconds=600)
 
 
 @pytest.fixture

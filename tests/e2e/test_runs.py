@@ -1,6 +1,7 @@
 """Runs on a cluster: by hand and on schedule, two at once, suspended, edited, and what the status says of them."""
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -55,7 +56,10 @@ def test_a_run_starts_on_schedule(ground: Namespace):
 
     # the controller looks at CronJobs every ten seconds or when one changes
     wait_until(
-        lambda: policy.status, lambda seen: seen.get("backupCount", 0) >= 2, for_what="two backups", timeout_seconds=120
+        lambda: policy.status,
+        lambda seen: seen.get("backupCount", 0) >= 2,
+        for_what="two backups",
+        timeout_seconds=RUN_SECONDS,
     )
 
     ground.patch("backuppolicy", "app", {"spec": {"suspend": True}})
@@ -117,9 +121,7 @@ def test_two_runs_at_once_leave_two_good_backups(ground: Namespace, opener):
     policy.start("second")
 
     assert {policy.wait_for_job("first"), policy.wait_for_job("second")} == {"Complete"}
-    wait_until(
-        lambda: policy.status, lambda seen: seen.get("backupCount") == 2, for_what="both backups", timeout_seconds=30
-    )
+    wait_until(lambda: policy.status, lambda seen: seen.get("backupCount") == 2, for_what="both backups")
     names = [line["name"] for line in policy.status["backups"]]
     assert len(set(names)) == 2
     opened = opener()
@@ -131,14 +133,13 @@ def test_two_runs_at_once_leave_two_good_backups(ground: Namespace, opener):
 
 def test_a_scheduled_run_and_one_by_hand_at_the_same_moment_leave_two_good_backups(ground: Namespace, servers: Servers):
     ground.apply(servers.app_secret(SUPABASE_DB_URL=servers.postgres_url("meeting")))
-    ground.apply(objects.backup_policy("app", objects.postgres_source(), schedule="* * * * *"))
     policy = Policy(ground, "app")
-    policy.wait_for_cronjob()
 
     with servers.a_locked_table("meeting"):
-        # neither run can end before both have begun
+        # neither run can end before both have begun; the minute may be over as soon as the policy is there
+        ground.apply(objects.backup_policy("app", objects.postgres_source(), schedule="* * * * *"))
         (fired,) = wait_until(
-            lambda: ground.list("job", BACKUP_JOBS), bool, for_what="the CronJob fires", timeout_seconds=75
+            lambda: ground.list("job", BACKUP_JOBS), bool, for_what="the CronJob fires", timeout_seconds=RUN_SECONDS
         )
         policy.start("by-hand")
         ground.patch("backuppolicy", "app", {"spec": {"schedule": "0 0 1 1 *"}})
@@ -167,9 +168,7 @@ def test_a_deleted_policy_leaves_its_backups_and_a_new_one_knows_them_all(ground
     assert ground.get("pvc", "backups")["status"]["phase"] == "Bound"
     ground.apply(manifest)
 
-    after = wait_until(
-        lambda: policy.status, lambda seen: seen.get("backupCount") == 2, for_what="the inventory", timeout_seconds=60
-    )
+    after = wait_until(lambda: policy.status, lambda seen: seen.get("backupCount") == 2, for_what="the inventory")
     assert after["backups"] == before["backups"]
     assert after["lastSuccessfulBackup"]["name"] == before["lastSuccessfulBackup"]["name"]
     assert after["oldestBackupAt"] == before["oldestBackupAt"]
@@ -272,9 +271,7 @@ def test_a_run_in_progress_is_shown(ground: Namespace, servers: Servers):
 
     with servers.a_locked_table("slow"):
         policy.start("slow-one")
-        active = wait_until(
-            lambda: policy.status.get("activeBackup", {}), bool, for_what="the run in progress", timeout_seconds=30
-        )
+        active = wait_until(lambda: policy.status.get("activeBackup", {}), bool, for_what="the run in progress")
 
     assert active["jobName"] == "slow-one"
     assert datetime.now(UTC) - moment(active["since"]) < timedelta(minutes=2)
@@ -289,12 +286,11 @@ def test_a_worker_killed_in_the_middle_is_tried_again(ground: Namespace, servers
 
     with servers.a_locked_table("killed"):
         policy.start("killed-once")
-        pods = wait_until(
-            lambda: ground.list("pod", "batch.kubernetes.io/job-name=killed-once"),
-            lambda found: found and found[0]["status"]["phase"] == "Running",
-            for_what="the worker",
-        )
-        ground.kubectl("delete", "pod", pods[0]["metadata"]["name"], "--grace-period=0", "--force")
+        pod = wait_for_running_pod(ground, "killed-once")
+        first = wait_for_dump(servers, "killed")
+        ground.kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
+        # another dump begins when the end of the killed worker has freed the store: it cannot end well any more
+        wait_for_dump(servers, "killed", beside=first)
 
     assert policy.wait_for_job("killed-once") == "Complete"
     policy.wait_for("Ready", "True")
@@ -302,6 +298,17 @@ def test_a_worker_killed_in_the_middle_is_tried_again(ground: Namespace, servers
     files = [name for name in opener().files(f"{ground.name}/app") if name.startswith("backup_")]
     assert sorted(files) == sorted(f"{name}{ending}" for name in names for ending in (".json", ".sql.gz.gpg"))
     assert len(names) == 1
+
+
+def wait_for_dump(servers: Servers, database: str, *, beside: Collection[str] = ()) -> Collection[str]:
+    """The server's processes of the dumps that stand before the locked table, once there is another than those."""
+    stands = "SELECT pid FROM pg_locks WHERE relation = 'busy'::regclass AND NOT granted"
+    return wait_until(
+        lambda: servers.database(database).query(stands),
+        lambda found: set(found) - set(beside),
+        for_what="a dump that waits",
+        timeout_seconds=RUN_SECONDS,
+    )
 
 
 def moment(text: str) -> datetime:

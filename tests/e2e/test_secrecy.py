@@ -9,10 +9,11 @@ from tests.support import objects
 from tests.support.kubectl import Namespace
 from tests.support.opening import start_opener
 from tests.support.operator import everything_in
-from tests.support.policies import Policy
+from tests.support.policies import RUN_SECONDS, Policy
 from tests.support.polling import wait_until
 from tests.support.restores import Restore, into_postgres, into_redis, of_policy, restore_request
 from tests.support.servers import Servers
+from tests.support.shell import ProgramFailed
 
 
 def test_no_secret_is_anywhere_but_in_its_secret(namespace: Namespace, operator: Namespace):
@@ -32,7 +33,7 @@ def test_no_secret_is_anywhere_but_in_its_secret(namespace: Namespace, operator:
     # a failing run says most: the server's refusal, the URL's host and user
     namespace.apply(own.app_secret(SUPABASE_DB_URL=own.postgres_url("missing"), BACKUP_ENCRYPTION_KEY=passphrase))
     Policy(namespace, "db").start("bad")
-    Policy(namespace, "db").wait_for("LastRunSucceeded", "False", "DatabaseMissing", timeout_seconds=60)
+    Policy(namespace, "db").wait_for("LastRunSucceeded", "False", "DatabaseMissing", timeout_seconds=RUN_SECONDS)
     in_place = into_postgres(strategy="InPlace")
     namespace.apply(restore_request("lost", in_place, origin=of_policy("db"), confirm="missing"))
     Restore(namespace, "lost").failed("DatabaseMissing")
@@ -100,10 +101,13 @@ def _programs_of(namespace: Namespace, job: str) -> list[str]:
         if not running:
             return []
         shell = namespace.shell(running[0]["metadata"]["name"])
-        return shell.run("python3", "-c", read).decode().replace("\\x00", "\n").splitlines()
+        try:
+            return shell.run("python3", "-c", read).decode().replace("\\x00", "\n").splitlines()
+        except ProgramFailed:  # a process ended between the list and its turn
+            return []
 
     return wait_until(
-        look, lambda seen: any("pg_dump" in line for line in seen), for_what="pg_dump runs", timeout_seconds=30
+        look, lambda seen: any("pg_dump" in line for line in seen), for_what="pg_dump runs", timeout_seconds=RUN_SECONDS
     )
 
 

@@ -28,6 +28,8 @@ def test_a_heartbeat_follows_each_good_run_and_nothing_else(ground: Namespace, s
     policy = Policy(ground, "app")
 
     assert "warnings" not in policy.back_up("good")
+    # what a container has just printed is in its log a moment later
+    wait_until(lambda: beats(ground), bool, for_what="the heartbeat")
     assert beats(ground) == 1
 
     ground.apply(servers.app_secret(HEARTBEAT_URL=url, REDIS_URL=servers.redis_url(password="wrong")))
@@ -90,7 +92,7 @@ def test_the_installed_operator_tells_prometheus_what_the_status_says(ground: Na
 
 def series(port: int, namespace: str) -> dict[str, float]:
     """Of the policies of a namespace, by name; a condition by its type."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
     return {
         sample.name.removeprefix("backup_operator_")

@@ -11,10 +11,11 @@ from tests.support.policies import Policy
 from tests.support.servers import Servers
 
 NUMBER = re.compile(r"[\d.]+")
-ROWS = 220_000
+ROWS = 400_000
 ROW_BYTES = 40
 """Of such a row in a plain dump: a number, a tab, 32 digits, a newline."""
 ROAD_BYTES_A_SECOND = 450_000
+"""So that the dump takes 42 s at least: two lines of progress come however late a busy machine writes them."""
 
 
 def test_the_log_of_a_long_run_tells_bytes_rows_and_rate_every_ten_seconds(ground: Namespace, servers: Servers):
@@ -35,7 +36,7 @@ def test_the_log_of_a_long_run_tells_bytes_rows_and_rate_every_ten_seconds(groun
     told = [[number_in(one[field]) for field in ("bytes", "rows", "rate", "seconds")] for one in dumped]
     assert len(told) >= 2, log
     for (bytes_before, _, _, then), (total_bytes, rows, rate, seconds) in pairwise([[0.0] * 4, *told]):
-        assert 10 <= seconds - then <= 13
+        assert 10 <= seconds - then < 20
         assert abs(rows * ROW_BYTES / total_bytes - 1) < 0.1
         assert abs((total_bytes - bytes_before) / (seconds - then) / 1e6 - rate) < 0.1
     assert told[1][2] > 0

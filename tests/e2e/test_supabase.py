@@ -7,7 +7,7 @@ import pytest
 from tests.support import objects
 from tests.support.kubectl import Namespace
 from tests.support.opening import Opener, file_of
-from tests.support.policies import Policy
+from tests.support.policies import RUN_SECONDS, Policy
 from tests.support.restores import Restore, into_postgres, of_policy, restore_request
 from tests.support.servers import Servers
 from tests.support.shell import LocalShell, ProgramFailed
@@ -77,7 +77,7 @@ def test_without_the_profile_the_run_names_what_it_may_not_read(project: Servers
 
     policy.start("generic-now")
 
-    policy.wait_for("LastRunSucceeded", "False", "PermissionDenied", timeout_seconds=60)
+    policy.wait_for("LastRunSucceeded", "False", "PermissionDenied", timeout_seconds=RUN_SECONDS)
 
 
 def test_the_profile_s_backup_opens_into_a_new_project_with_the_rows_of_auth_and_storage(project: Servers):

@@ -46,7 +46,7 @@ def test_a_newer_file_makes_no_backup_fresh(ground: Namespace):
     ground.apply(objects.backup_policy("app", objects.redis_source()))
 
     policy = Policy(ground, "app")
-    wait_until(lambda: policy.status, lambda seen: "backupCount" in seen, for_what="the inventory", timeout_seconds=60)
+    wait_until(lambda: policy.status, lambda seen: "backupCount" in seen, for_what="the inventory")
     assert policy.status["backupCount"] == 0
     policy.wait_for("Fresh", "False", "NeverSucceeded")
     good = policy.back_up("now")

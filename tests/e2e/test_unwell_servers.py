@@ -20,7 +20,7 @@ PORTS = {
 }
 """Of tests/support/scripts/unwell_redis.py."""
 SILENT_PORT = 7008
-ALL_AT_ONCE_SECONDS = 120
+ALL_AT_ONCE_SECONDS = 300
 """Nine pods start at the same time."""
 
 

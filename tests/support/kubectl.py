@@ -65,7 +65,7 @@ class Namespace:
         into = ("--container", container) if container else ()
         return LocalShell(prefix=("kubectl", "--namespace", self.name, "exec", "--stdin", pod, *into, "--"))
 
-    def wait_for_pod(self, pod: str, *, timeout_seconds: float = 120) -> None:
+    def wait_for_pod(self, pod: str, *, timeout_seconds: float = 300) -> None:
         """Until the pod's readiness probe says yes."""
         self.kubectl(
             "wait", f"pod/{pod}", "--for=condition=Ready", f"--timeout={timeout_seconds:.0f}s",

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from tests.support import objects
 from tests.support.compare import PostgresDatabase
 from tests.support.polling import wait_until
+from tests.support.restores import RESTORE_SECONDS
 
 _WAITING = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND application_name LIKE 'backup-operator%'"
@@ -34,5 +35,5 @@ def wait_for_a_waiting_restore(database: PostgresDatabase) -> None:
         lambda: database.query(_WAITING.format(name=database.name)),
         lambda found: found != ["0"],
         for_what=f"a restore that waits in {database.name}",
-        timeout_seconds=60,
+        timeout_seconds=RESTORE_SECONDS,
     )

@@ -119,7 +119,7 @@ class Restore:
         """What a person does who has read the plan."""
         self.namespace.patch("restorerequest", self.name, {"spec": {"dryRun": False}})
 
-    def wait_for_pod(self, *, timeout_seconds: float = 60) -> str:
+    def wait_for_pod(self, *, timeout_seconds: float = RESTORE_SECONDS) -> str:
         """The name of the pod that restores, once it runs."""
         selector = f"{REQUEST_LABEL}={self.name},{WORK_LABEL}=restore"
         found = wait_until(

@@ -101,7 +101,7 @@ def test_a_line_break_in_an_event_does_not_break_its_line(store, trail):
 def test_those_who_append_at_once_make_one_chain(store, tmp_path):
     workers = [subprocess.Popen([sys.executable, "-c", APPEND, str(tmp_path)]) for _ in range(3)]
 
-    assert [worker.wait(timeout=120) for worker in workers] == [0, 0, 0]
+    assert [worker.wait(timeout=300) for worker in workers] == [0, 0, 0]
     reading = verify_audit(store)
     assert (len(reading.events), reading.faults) == (60, ())
 

@@ -66,7 +66,7 @@ def test_of_two_that_begin_at_once_one_is_refused(store, tmp_path):
         assert worker.stdin is not None
         worker.stdin.write("go\n")
         worker.stdin.flush()
-    said = sorted(worker.communicate(timeout=120)[0].strip() for worker in workers)
+    said = sorted(worker.communicate(timeout=300)[0].strip() for worker in workers)
 
     assert said == ["", *3 * ["AlreadyStarted"]]
 

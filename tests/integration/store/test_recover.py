@@ -75,7 +75,7 @@ def type_all(store: Path, scratch: Path, environment: Mapping[str, str]) -> str:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=300,
         )
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (work / "passphrase").exists()

@@ -48,7 +48,7 @@ class Bench:
     def run(self, **changes) -> tuple[int, Report, str]:
         """Exit code, report and log of a whole run."""
         with self.start(**changes) as process:
-            _, said = process.communicate(timeout=120)
+            _, said = process.communicate(timeout=300)
         return process.returncode, self.report(), said.decode()
 
 

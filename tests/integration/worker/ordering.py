@@ -55,7 +55,7 @@ def start_order(place: Bench, order: dict[str, Any]) -> subprocess.Popen[bytes]:
 def ended(place: Bench, process: subprocess.Popen[bytes]) -> Ordered:
     """How the worker ended, and what it reported."""
     with process:
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=300)
     report = decode_restore((place.directory / "report.json").read_bytes())
     return Ordered(process.returncode, report, said.decode())
 

@@ -181,7 +181,7 @@ def test_a_run_stopped_in_the_middle_is_never_listed_and_the_next_one_cleans_up(
     with place.start() as process:
         wait_until(lambda: _has_begun(place), bool, for_what="a dump that has begun")
         process.send_signal(how)
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
     locked_table.execute("rollback")
 
     if how is signal.SIGTERM:
@@ -215,7 +215,7 @@ def test_two_runs_at_once_leave_two_good_backups(bench, postgres):
     place = bench(postgres={"url": postgres.url()})
     place.order["store_lock_timeout"] = "PT60S"
     with place.start() as first, place.start() as second:
-        said = [process.communicate(timeout=120)[1].decode() for process in (first, second)]
+        said = [process.communicate(timeout=300)[1].decode() for process in (first, second)]
 
     assert [first.returncode, second.returncode] == [Exit.OK, Exit.OK], said
     assert sum(name.endswith(".json") for name in place.files()) == 2

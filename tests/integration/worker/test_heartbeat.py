@@ -133,7 +133,7 @@ def test_a_pod_that_is_stopped_while_nobody_answers_has_made_a_good_backup(place
     with http_server(HANG) as server, place.start(**ordered(place, server.url)) as process:
         wait_until(lambda: server.asked, bool, for_what="a heartbeat")
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
 
     report = place.report()
     assert process.returncode == Exit.OK

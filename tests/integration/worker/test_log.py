@@ -27,7 +27,7 @@ def run_with(place, **environment):
     (place.directory / "order.json").write_text(json.dumps(place.order))
     argv = [sys.executable, "-m", "backup_operator.worker.cli", "run"]
     argv += ["--order", str(place.directory / "order.json"), "--report", str(place.directory / "report.json")]
-    ran = subprocess.run(argv, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=120)
+    ran = subprocess.run(argv, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=300)
     return ran.returncode, ran.stderr.splitlines()
 
 
@@ -90,7 +90,7 @@ def test_a_verb_by_hand_says_that_the_clock_is_moved(place):
     argv += ["--passphrase-file", str(place.directory / "key")]
     environment = os.environ | {"BACKUP_CLOCK_OFFSET_SECONDS": "-60"}
 
-    ran = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    ran = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True, timeout=300)
 
     assert "the clock is moved back by 1 minute" in ran.stderr
     assert place.report().run in ran.stdout

@@ -97,7 +97,7 @@ def test_a_restore_that_is_killed_is_not_begun_again(place, postgres):
         waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
         wait_until(lambda: postgres.rows(waiting) != [(0,)], "the restore waits for the lock")
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
 
     again = run_order(place, postgres=target, confirm="postgres", safety_backup=False)
 
