@@ -1,5 +1,7 @@
 """SQL checks on a real server: read-only whatever they say, and inside of a transaction that stays as it is."""
 
+import signal
+import threading
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -9,7 +11,7 @@ from backup_operator.contract.restore import CheckOrder
 from backup_operator.worker.alarms import stopped_from_outside
 from backup_operator.worker.checks.sql import run_sql_checks
 from backup_operator.worker.errors import DeadlineExceeded
-from tests.support.postgres_server import PostgresServer
+from tests.support.postgres_server import PostgresServer, wait_until
 
 BACKED_UP_AT = datetime(2023, 12, 1, 2, 0, tzinfo=UTC)
 
@@ -166,9 +168,18 @@ def test_a_lost_connection_is_no_check_that_fails(server, connection):
 def test_a_check_that_hangs_when_the_restore_is_stopped_is_named(server):
     checks = [CheckOrder(name="quick", sql="select 1"), CheckOrder(name="slow", sql="select pg_sleep(60)::text")]
 
+    def deadline_passes_while_it_hangs() -> None:
+        asked = "select 1 from pg_stat_activity where query ~ 'pg_sleep' and pid <> pg_backend_pid()"
+        wait_until(lambda: server.rows(asked) != [], "the check that hangs")
+        signal.pthread_kill(this_thread, signal.SIGALRM)
+
+    this_thread = threading.get_ident()
     connection = server.connect()
-    with pytest.raises(DeadlineExceeded) as failure, stopped_from_outside(timedelta(seconds=1), tried_again=False):
+    passing = threading.Thread(target=deadline_passes_while_it_hangs)
+    passing.start()
+    with pytest.raises(DeadlineExceeded) as failure, stopped_from_outside(timedelta(hours=1), tried_again=False):
         run_sql_checks(connection, checks, BACKED_UP_AT)
+    passing.join()
     connection.close()
 
     assert failure.value.detail == "the check 'slow' was being asked"
