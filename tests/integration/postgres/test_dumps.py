@@ -274,7 +274,7 @@ def _read_of_children(what: str) -> list[bytes]:
     found = []
     for task in Path(f"/proc/{os.getpid()}/task").iterdir():
         for child in (task / "children").read_text().split():
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 found.append(Path(f"/proc/{child}/{what}").read_bytes())
     return found
 
