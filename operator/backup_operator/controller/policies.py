@@ -104,6 +104,8 @@ class Policies:
         self._clock = settings.moved(clock)
         self._notifier = notifier or Notifier.silent()
         self._applied: dict[Key, tuple[Manifest, str]] = {}
+        self._looked_again: set[Key] = set()
+        """CronJobs that somebody added to while they were written, so that the write is tried once more."""
 
     async def reconcile(self, key: Key) -> timedelta | None:
         """Bring the cluster to what the policy wants and the status to what is; the pause until the next look.
@@ -139,7 +141,9 @@ class Policies:
         """Drop the policy; one that waited for its path gets its turn."""
         self._memory.forget_policy(key)
         self._notifier.gone(POLICIES.kind, key.namespace, key.name)
-        self._applied.pop(Key(key.namespace, cronjob_name(key.name)), None)
+        cronjob = Key(key.namespace, cronjob_name(key.name))
+        self._applied.pop(cronjob, None)
+        self._looked_again.discard(cronjob)
         self._mark_neighbours(key)
 
     def _mark_neighbours(self, key: Key) -> None:
@@ -182,7 +186,7 @@ class Policies:
 
     async def _apply(self, live: Manifest | None, wanted: Manifest) -> Manifest:
         """The CronJob as wanted; sent only when something differs that sending can change."""
-        added = live is not None and is_added_to(live, wanted, by_others_than=FIELD_MANAGER)
+        added = live is not None and _is_added_to(live, wanted)
         if live is not None and is_as_wanted(live, wanted) and not added:
             return live
         key = key_of(wanted)
@@ -192,7 +196,12 @@ class Policies:
             # applying takes back what others have changed, and leaves what they have added
             await self._cluster.replace(CRONJOBS, {**live, "spec": wanted["spec"]})
         applied = await self._cluster.apply(CRONJOBS, wanted)
-        self._applied[key] = (wanted, applied["metadata"]["resourceVersion"])
+        if _is_added_to(applied, wanted) and key not in self._looked_again:
+            # somebody wrote in between, and the next look takes that off; what comes back each time stays
+            self._looked_again.add(key)
+        else:
+            self._looked_again.discard(key)
+            self._applied[key] = (wanted, applied["metadata"]["resourceVersion"])
         log.info("cronjob applied", extra={"cronjob": key.name, "namespace": key.namespace})
         return applied
 
@@ -236,6 +245,10 @@ class Policies:
         for one in told:
             log.info("policy changed", extra={"policy": str(case.key), "reason": one.reason, "note": one.note})
         await announce(self._cluster, case.subject, told, now, instance=self._settings.identity)
+
+
+def _is_added_to(found: Manifest, wanted: Manifest) -> bool:
+    return is_added_to(found, wanted, by_others_than=FIELD_MANAGER)
 
 
 def _cause_to_read(case: _Case, seen: Observation, after: BackupPolicyStatus) -> str | None:

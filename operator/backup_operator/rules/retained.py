@@ -4,6 +4,7 @@ Called by `rules.stored` and `rules.status`.
 """
 
 from datetime import UTC, datetime
+from typing import Any
 
 from backup_operator.api.backuppolicy import NextToGo, RetentionPreview, RetentionStatus
 from backup_operator.api.meta import to_the_second
@@ -20,7 +21,9 @@ def with_result(known: RetentionStatus | None, result: RetentionResult, *, of_ru
     """
     at = to_the_second(result.applied_at)
     if known is not None and at < _last_heard(known):
-        return known
+        is_news = not result.dry_run and (known.applied_at is None or at > known.applied_at)
+        # an inventory that ended after the run foretells what is newer; what was done is the run's to say
+        return known.model_copy(update=_done(result, at)) if is_news else known
     foretold = _foretold(result)
     if result.dry_run:
         done = known or RetentionStatus()
@@ -32,15 +35,7 @@ def with_result(known: RetentionStatus | None, result: RetentionResult, *, of_ru
         # why the last real run was cut short stays true until the next one
         unsolved = done.stopped if done.applied_at is not None else None
         return done.model_copy(update={**foretold, "stopped": unsolved, "preview": _preview(result, at)})
-    return RetentionStatus(
-        **foretold,
-        deleted=result.deleted_count,
-        deleted_names=result.deleted[:_NAMED] or None,
-        freed_bytes=result.freed_bytes,
-        applied_at=at,
-        stopped=result.stopped or None,
-        left=result.left or None,
-    )
+    return RetentionStatus(**foretold, **_done(result, at))
 
 
 def of_rules(known: RetentionStatus | None, digest: str) -> RetentionStatus | None:
@@ -57,6 +52,18 @@ def _last_heard(known: RetentionStatus) -> datetime:
     """The moment of the newest result that is known."""
     heard = (known.applied_at, known.preview.at if known.preview else None)
     return max((one for one in heard if one is not None), default=datetime.min.replace(tzinfo=UTC))
+
+
+def _done(result: RetentionResult, at: datetime) -> dict[str, Any]:
+    """What only a good run says: what went, and whether all did."""
+    return {
+        "deleted": result.deleted_count,
+        "deleted_names": result.deleted[:_NAMED] or None,
+        "freed_bytes": result.freed_bytes,
+        "applied_at": at,
+        "stopped": result.stopped or None,
+        "left": result.left or None,
+    }
 
 
 def _foretold(result: RetentionResult) -> dict[str, object]:

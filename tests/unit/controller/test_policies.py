@@ -277,3 +277,42 @@ def test_a_policy_at_rest_is_not_written(spec: dict[str, Any]):
     world.settle()
 
     assert world.cluster.objects == before
+
+
+class TestDrift:
+    @staticmethod
+    def added_while_written(world: World, *, each_time: bool) -> None:
+        """Somebody adds a node selector between our write and its answer."""
+        apply, done = world.cluster.apply, []
+
+        async def interrupted(resource: Any, manifest: dict[str, Any]) -> dict[str, Any]:
+            written = await apply(resource, manifest)
+            if resource is not CRONJOBS or (done and not each_time):
+                return written
+            done.append(manifest)
+            path = ("jobTemplate", "spec", "template", "spec")
+            owned: dict[str, Any] = {"f:nodeSelector": {"f:disk": {}}}
+            part = written["spec"]
+            for step in path:
+                part = part[step]
+            for step in reversed(path):
+                owned = {f"f:{step}": owned}
+            part["nodeSelector"] = {"disk": "ssd"}
+            entry = {"manager": "kubectl-edit", "fieldsV1": {"f:spec": owned}}
+            return world.cluster.put(
+                resource, {**written, "metadata": {**written["metadata"], "managedFields": [entry]}}
+            )
+
+        world.cluster.apply = interrupted  # type: ignore[method-assign]  # the same, with somebody in between
+
+    @pytest.mark.parametrize(("each_time", "is_left"), [(False, False), (True, True)])
+    def test_what_is_added_while_we_write_is_taken_off_but_not_for_ever(self, *, each_time: bool, is_left: bool):
+        world = World()
+        world.put(policy())
+        self.added_while_written(world, each_time=each_time)
+
+        world.settle()
+
+        (cronjob,) = world.cluster.all(CRONJOBS)
+        pod = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        assert ("nodeSelector" in pod) is is_left

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backup_operator.rules.retention import RetentionRules, StoredRun, plan_retention
 from backup_operator.rules.retention_outlook import usual_pace
-from backup_operator.rules.storage_outlook import Room, SizedRun, full_at, usual_size
+from backup_operator.rules.storage_outlook import FARTHEST_OUTLOOK, Room, SizedRun, full_at, usual_size
 
 NIGHT = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -165,6 +165,8 @@ def by_planning(runs: Sequence[SizedRun], room: Room, rules: RetentionRules, cou
     used = room.used_bytes
     for number in range(count):
         at = max(NIGHT, starts[0] + usual_pace(starts)) + number * usual_pace(starts)
+        if at > NIGHT + FARTHEST_OUTLOOK:
+            return None
         size = int(start + number * growth)
         used += size
         if used > room.capacity_bytes:
@@ -176,6 +178,7 @@ def by_planning(runs: Sequence[SizedRun], room: Room, rules: RetentionRules, cou
 
 
 @settings(deadline=None, max_examples=60)
+@example(sizes={0: 1, 628: 0}, rules=RetentionRules(keep_monthly=1, minimum=1), free=26)
 @given(
     st.dictionaries(st.integers(0, 24 * 40), st.integers(0, 50), min_size=1, max_size=15),
     all_rules,

@@ -74,6 +74,12 @@ WITH_PREVIEW = DONE.model_copy(
         pytest.param(DONE, FORETOLD, WITH_PREVIEW, id="a preview leaves what a run did"),
         pytest.param(WITH_PREVIEW, DELETED, WITH_PREVIEW, id="the run before a preview, seen again"),
         pytest.param(
+            RetentionStatus(rules=("daily 2: kept 2",), kept=2, rules_digest="later", preview=PREVIEW),
+            DELETED,
+            WITH_PREVIEW,
+            id="a run that ended before the inventory beside it, and is seen after it",
+        ),
+        pytest.param(
             WITH_PREVIEW,
             result(timedelta(), rules_digest="later"),
             RetentionStatus(
