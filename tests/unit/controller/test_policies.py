@@ -283,7 +283,7 @@ class TestDrift:
     @staticmethod
     def added_while_written(world: World, *, each_time: bool) -> None:
         """Somebody adds a node selector between our write and its answer."""
-        apply, done = world.cluster.apply, []
+        apply, done = world.cluster.apply, list[Any]()
 
         async def interrupted(resource: Any, manifest: dict[str, Any]) -> dict[str, Any]:
             written = await apply(resource, manifest)
