@@ -35,20 +35,25 @@ class Mute:
             except OSError:
                 return
             server = socket.create_connection(("127.0.0.1", self._port))
-            threading.Thread(target=self._ask, args=(client, server), daemon=True).start()
-            threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
+            muted = threading.Event()
+            threading.Thread(target=self._ask, args=(client, server, muted), daemon=True).start()
+            threading.Thread(target=self._answer, args=(server, client, muted), daemon=True).start()
 
-    def _ask(self, client: socket.socket, server: socket.socket) -> None:
+    def _ask(self, client: socket.socket, server: socket.socket, muted: threading.Event) -> None:
         while chunk := _received(client):
             if not self.lost.is_set() and self._decisive(0, chunk) is not None:
-                client.shutdown(socket.SHUT_RDWR)
+                muted.set()
                 self.lost.set()
             server.sendall(chunk)
         server.shutdown(socket.SHUT_WR)
 
     @staticmethod
-    def _answer(server: socket.socket, client: socket.socket) -> None:
+    def _answer(server: socket.socket, client: socket.socket, muted: threading.Event) -> None:
         while chunk := _received(server):
+            if muted.is_set():
+                # only now, when it has committed: a client that is cut off before cancels what it cannot wait for
+                client.shutdown(socket.SHUT_RDWR)
+                return
             try:
                 client.sendall(chunk)
             except OSError:
