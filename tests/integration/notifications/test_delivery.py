@@ -2,8 +2,6 @@
 
 import asyncio
 import socket
-import subprocess
-import sys
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -364,12 +362,6 @@ def test_an_operator_that_stops_waits_for_the_answer_and_has_it_written(house: H
     house.turn()
 
     assert webhook.titles == [FAILED]
-
-
-def test_apprise_is_not_loaded_before_there_is_a_notice():
-    code = "import sys, backup_operator.controller.engine; sys.exit('apprise' in sys.modules)"
-
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_object_that_notices_are_about_is_the_one_that_was_read(house: House, webhook: Webhook):
